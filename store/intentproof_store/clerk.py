@@ -1,0 +1,210 @@
+"""The clerk: seals segments and signs checkpoints, behind the writer and never in its way.
+
+One thread does the jobs in order. A job that the disk refuses is tried again; nothing of it is
+forgotten. Steps of sealing, and what a crash after each leaves behind:
+
+1. rows are read back from the hot frames, authenticated     nothing
+2. the segment is written aside and fsynced                   a file under `unfinished/`: deleted
+3. its signed note is put in place                            a note without a file: no problem
+4. the file is moved into place                               the leaves are hot and sealed: the
+                                                              reader takes the sealed ones
+5. tiles and a checkpoint over it are written                 the next start signs it
+6. the hot frames go                                          done
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from .checkpoints import Signer
+from .durable import create_file, make_folder, move_into_place
+from .errors import FrameInvalid, NoteInvalid, StoreError
+from .hotlog import FrameRef
+from .identity import Identity
+from .layout import Layout, SegmentName
+from .merkle import leaf_hash
+from .note import SegmentNote, sign_note
+from .sameness import Generation
+from .segments import read_segment_note, write_segment
+from .tree import TileTree
+
+_log = logging.getLogger("intentproof.store")
+_RETRY_SECONDS = 1.0
+_REVISIONS_MAX = 1_000_000
+
+
+@dataclass(frozen=True)
+class CheckpointJob:
+    """Sign a checkpoint over the first `end` leaves. `hashes`: leaf hashes since the last job."""
+
+    tenant: str
+    hashes: bytes
+    end: int
+
+
+@dataclass(frozen=True)
+class SealJob:
+    """Seal these frames, the log's next ones. `hashes`: leaf hashes since the last job."""
+
+    tenant: str
+    hashes: bytes
+    end: int
+    refs: tuple[FrameRef, ...]
+    generation: Generation
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A segment is in place, with a checkpoint over it."""
+
+    job: SealJob
+    path: Path
+
+
+class Clerk:
+    """Runs jobs on a thread of its own; `done` is called on that thread for each seal."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        identity: Identity,
+        signer: Signer,
+        *,
+        read: Callable[[FrameRef], pa.RecordBatch],
+        done: Callable[[Sealed], None],
+    ) -> None:
+        self._layout = layout
+        self._identity = identity
+        self._signer = signer
+        self._read = read
+        self._done = done
+        self._trees: dict[str, TileTree] = {}
+        self._jobs: queue.SimpleQueue[CheckpointJob | SealJob | None] = queue.SimpleQueue()
+        self._seals = 0
+        self._idle = threading.Condition()
+        self._closing = threading.Event()
+        self.fault: str | None = None
+        self._thread = threading.Thread(target=self._run, name="intentproof-clerk", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def add_tree(self, tenant: str, tree: TileTree) -> None:
+        """Tell of a log before its first job."""
+        self._trees[tenant] = tree
+
+    def submit(self, job: CheckpointJob | SealJob) -> None:
+        """Queue a job."""
+        with self._idle:
+            self._seals += isinstance(job, SealJob)
+        self._jobs.put(job)
+
+    def wait_below(self, seals: int, timeout: float) -> bool:
+        """Block until fewer than `seals` segments wait to be sealed; whether that came in time."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._seals < seals, timeout)
+
+    def close(self) -> bool:
+        """Finish what is queued, trying each job once more at most; whether all was done."""
+        self._closing.set()
+        self._jobs.put(None)
+        self._thread.join()
+        return self.fault is None
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._finish(job)
+            with self._idle:
+                self._seals -= isinstance(job, SealJob)
+                self._idle.notify_all()
+
+    def _finish(self, job: CheckpointJob | SealJob) -> None:
+        while True:
+            try:
+                self._do(job)
+            except (OSError, StoreError, pa.ArrowException) as error:
+                self.fault = f"{type(error).__name__}: {error}"
+                _log.error(
+                    "a job of the clerk failed",
+                    extra={"tenant": job.tenant, "job": type(job).__name__, "error": str(error)},
+                )
+                if self._closing.is_set():
+                    return
+                self._closing.wait(_RETRY_SECONDS)
+            else:
+                self.fault = None
+                return
+
+    def _do(self, job: CheckpointJob | SealJob) -> None:
+        if isinstance(job, SealJob):
+            path = self._seal(job)
+            self._sign(job)
+            self._done(Sealed(job, path))
+        else:
+            self._sign(job)
+
+    def _sign(self, job: CheckpointJob | SealJob) -> None:
+        tree = self._trees[job.tenant]
+        if tree.size < job.end:  # else an earlier try got this far
+            tree.extend(job.hashes)
+        tree.write_partial()
+        self._signer.sign(job.tenant, tree.size, tree.root())
+
+    def _seal(self, job: SealJob) -> Path:
+        first, last = job.refs[0].first, job.refs[-1].end - 1
+        batches = [self._read(ref) for ref in job.refs]  # (1)
+        check_hashes(batches, job)
+        name, path = self._place(job, first, last)
+        if path.exists():
+            return path  # an earlier try got this far
+        make_folder(self._layout.unfinished)
+        aside = self._layout.unfinished / name.file()
+        size_bytes, digest = write_segment(batches, aside)  # (2)
+        batches.clear()
+        self._put_note(job.tenant, name, size_bytes, digest)  # (3)
+        make_folder(path.parent)
+        move_into_place(aside, path)  # (4)
+        return path
+
+    def _place(self, job: SealJob, first: int, last: int) -> tuple[SegmentName, Path]:
+        """The first revision that no note was signed for, unless its file is in place already."""
+        writer = self._identity.writer
+        folder = self._layout.log(job.tenant, writer)
+        for rev in range(_REVISIONS_MAX):
+            name = SegmentName(writer, first, last, rev)
+            path = self._layout.segment(job.tenant, job.generation.day, name)
+            if path.exists() or not (folder / name.note()).exists():
+                return name, path
+        raise StoreError(f"no revision is left for the segment {first}-{last}")
+
+    def _put_note(self, tenant: str, name: SegmentName, size_bytes: int, digest: str) -> None:
+        origin = self._identity.origin(tenant)
+        note = SegmentNote(origin, name.first, name.last, name.rev, size_bytes, digest)
+        raw = sign_note(note.text(), name=origin, key=self._identity.signing_key)
+        path = self._layout.log(tenant, name.writer) / name.note()
+        if not create_file(path, raw):
+            try:
+                standing = read_segment_note(path.read_bytes(), ())
+            except NoteInvalid as error:
+                raise StoreError(f"{path} is not ours: {error}") from error
+            if standing != note:
+                raise StoreError(f"{path} is of other bytes: refusing to sign a second one")
+
+
+def check_hashes(batches: list[pa.RecordBatch], job: SealJob) -> None:
+    """Refuse rows that are not the leaves that were hashed when they were acknowledged.
+
+    A seal's hashes may reach further back than its rows only by leaves signed before.
+    """
+    found = b"".join(
+        leaf_hash(leaf) for batch in batches for leaf in batch.column("leaf").to_pylist()
+    )
+    overlap = min(len(found), len(job.hashes))
+    if overlap and found[-overlap:] != job.hashes[-overlap:]:
+        raise FrameInvalid(f"the hot rows of {job.tenant} are not what was acknowledged")

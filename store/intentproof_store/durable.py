@@ -1,0 +1,78 @@
+"""What durable means here, down to the system calls: write aside, fsync, rename, fsync the folder.
+
+Nothing else in this room renames or fsyncs a file of the store.
+"""
+
+import os
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Blocks on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, durably. Blocks on the disk."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Put `content` at `path` in one step, over what is there. Blocks on the disk."""
+    aside = _write_aside(path, content, mode)
+    os.replace(aside, path)
+    sync_folder(path.parent)
+
+
+def create_file(path: Path, content: bytes, *, mode: int = 0o644) -> bool:
+    """Put `content` at `path` in one step if nothing is there; whether it was put. Blocks."""
+    aside = _write_aside(path, content, mode)
+    try:
+        os.link(aside, path)  # unlike rename, fails where the name exists
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink()
+        sync_folder(path.parent)
+    return True
+
+
+def move_into_place(finished: Path, path: Path) -> None:
+    """Move a file that is already fsynced to its name. Blocks on the disk."""
+    os.replace(finished, path)
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable. Blocks on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_aside(path: Path, content: bytes, mode: int) -> Path:
+    make_folder(path.parent)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    return aside

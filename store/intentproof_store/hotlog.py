@@ -1,0 +1,238 @@
+"""The hot log: one sequence of frame files for all tenants of a writer, on local disk.
+
+Files stand in `<hot>/<writer>/`, named by their first frame's number. A file whose name ends in
+`-r` was made by recovery and replaces every file before it. Only `HotLog` writes, only the
+writer's thread calls it.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from .durable import make_folder, sync_folder
+from .errors import FrameInvalid
+from .frames import Damage, Frame, encode_frame, read_frame, scan, write_rows
+
+_SUFFIX = ".frames"
+_RECOVERED = f"-r{_SUFFIX}"
+FILE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class FrameRef:
+    """Where an acknowledged frame stands, and which leaves it holds."""
+
+    path: Path
+    offset: int
+    length: int
+    tenant: str
+    first: int
+    rows: int
+    value_bytes: int
+    day: str
+
+    @property
+    def end(self) -> int:
+        """One past the frame's last log index."""
+        return self.first + self.rows
+
+
+@dataclass(frozen=True)
+class NewFrame:
+    """Rows on their way into a frame."""
+
+    tenant: str
+    batch: pa.RecordBatch
+    day: str
+
+
+def hot_files(hot: Path, writer: str) -> list[Path]:
+    """A writer's frame files in order, without those that recovery replaced."""
+    folder = hot / writer
+    found = sorted(folder.glob(f"*{_SUFFIX}"), key=_order) if folder.is_dir() else []
+    recovered = [at for at, path in enumerate(found) if path.name.endswith(_RECOVERED)]
+    return found[recovered[-1] :] if recovered else found
+
+
+def _order(path: Path) -> tuple[str, bool]:
+    return path.name.split(".")[0].removesuffix("-r"), path.name.endswith(_RECOVERED)
+
+
+def hot_writers(hot: Path) -> list[str]:
+    """Every writer that has a folder of hot frames here."""
+    return sorted(path.name for path in hot.iterdir() if path.is_dir()) if hot.is_dir() else []
+
+
+def read_hot(hot: Path, writer: str) -> Iterator[tuple[Path, Frame | Damage]]:
+    """Every frame and damage of a writer's hot files, in order.
+
+    A file that the writer sealed and deleted meanwhile is passed over: its rows are in segments.
+    """
+    for path in hot_files(hot, writer):
+        try:
+            for found in scan(path):
+                yield path, found
+        except FileNotFoundError:
+            continue
+
+
+class HotLog:
+    """Appends frames and makes them durable. Raises OSError where the disk refuses."""
+
+    def __init__(self, hot: Path, writer: str, *, key: bytes, next_number: int) -> None:
+        self._folder = hot / writer
+        self._writer = writer
+        self._key = key
+        self._number = next_number
+        self._descriptor = -1
+        self._path = Path()
+        self._good = 0
+        self._live: dict[Path, int] = {}
+        make_folder(self._folder)
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next frame will have."""
+        return self._number
+
+    def append(self, frames: Sequence[NewFrame]) -> list[FrameRef]:
+        """Write frames and fsync once. On OSError nothing of them stays in the file."""
+        if self._descriptor < 0 or self._good >= FILE_BYTES:
+            self._open_file(self._folder / f"{self._number:020d}{_SUFFIX}")
+        return self._append_here(frames)
+
+    def _append_here(self, frames: Sequence[NewFrame]) -> list[FrameRef]:
+        refs, pieces = [], []
+        offset = self._good
+        for place, frame in enumerate(frames):
+            raw = encode_frame(
+                self._number + place,
+                frame.tenant,
+                write_rows(frame.batch),
+                key=self._key,
+                writer=self._writer,
+            )
+            first = frame.batch.column("log_index")[0].as_py()
+            refs.append(
+                FrameRef(
+                    self._path,
+                    offset,
+                    len(raw),
+                    frame.tenant,
+                    first,
+                    frame.batch.num_rows,
+                    frame.batch.nbytes,
+                    frame.day,
+                )
+            )
+            pieces.append(raw)
+            offset += len(raw)
+        self._write(b"".join(pieces))
+        self._good = offset
+        self._number += len(frames)
+        for ref in refs:
+            self.adopt(ref)
+        return refs
+
+    def _write(self, raw: bytes) -> None:
+        # A failed write or fsync may have left bytes behind: cut them off before anything else is
+        # appended, so that what was refused can never be replayed beside what replaced it.
+        if os.fstat(self._descriptor).st_size != self._good:
+            os.ftruncate(self._descriptor, self._good)
+            os.fsync(self._descriptor)
+        try:
+            view = memoryview(raw)
+            at = self._good
+            while view:
+                written = os.pwrite(self._descriptor, view, at)
+                view, at = view[written:], at + written
+            os.fdatasync(
+                self._descriptor
+            )  # THE COMMIT POINT: acknowledged after this, never before
+        except OSError:
+            os.ftruncate(self._descriptor, self._good)
+            os.fsync(self._descriptor)
+            raise
+
+    def _open_file(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            sync_folder(self._folder)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._close_file()
+        self._descriptor, self._path, self._good = descriptor, path, 0
+
+    def adopt(self, ref: FrameRef) -> None:
+        """Count a frame that stands in one of the files."""
+        self._live[ref.path] = self._live.get(ref.path, 0) + 1
+
+    def release(self, refs: Sequence[FrameRef]) -> None:
+        """Forget frames whose segment and checkpoint are in place; delete files without any left."""
+        for ref in refs:
+            self._live[ref.path] -= 1
+        for path in [path for path, count in self._live.items() if count == 0]:
+            if path == self._path:
+                if self._good < FILE_BYTES // 4:
+                    continue  # a small current file goes on
+                self._close_file()
+            del self._live[path]
+            path.unlink(missing_ok=True)
+
+    def replace_all(self, frames: Iterable[NewFrame], old: Sequence[Path]) -> list[FrameRef]:
+        """Recovery: write all that survived into one new file, then set the old files aside.
+
+        Until the new file has its name, the old ones count; from then on, it does.
+        """
+        path = self._folder / f"{self._number:020d}{_RECOVERED}"
+        self._open_file(path.with_suffix(".unfinished"))
+        refs = [self._append_here([frame])[0] for frame in frames]
+        self._path.rename(path)
+        sync_folder(self._folder)
+        self._path = path
+        refs = [replace(ref, path=path) for ref in refs]
+        self._live = {path: len(refs)} if refs else {}
+        self.set_aside(old)
+        return refs
+
+    def set_aside(self, paths: Sequence[Path]) -> None:
+        """Move files out of the sequence, for people to look at."""
+        folder = self._folder / "set-aside"
+        for path in paths:
+            make_folder(folder)
+            path.rename(folder / path.name)
+        if paths:
+            sync_folder(folder)
+            sync_folder(self._folder)
+
+    def read(self, ref: FrameRef) -> pa.RecordBatch:
+        """The rows of a frame, from disk, authenticated. Raises FrameInvalid."""
+        with ref.path.open("rb") as file:
+            file.seek(ref.offset)
+            raw = file.read(ref.length)
+        frame = read_frame(raw, 0)
+        frame.authenticate(self._key, self._writer)
+        batch = frame.rows()
+        if frame.tenant != ref.tenant or batch.num_rows != ref.rows:
+            raise FrameInvalid(f"{ref.path} was replaced")
+        return batch
+
+    def close(self) -> None:
+        """Close the current file; delete it if no frame of it is needed."""
+        path = self._path
+        open_now = self._descriptor >= 0
+        self._close_file()
+        if open_now and not self._live.get(path):
+            self._live.pop(path, None)
+            path.unlink(missing_ok=True)
+
+    def _close_file(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._path = Path()

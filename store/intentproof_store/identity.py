@@ -1,0 +1,147 @@
+"""A writer's identity and memory: the files of `--home` that belong to the store.
+
+Evidence is copied and shared, these never are: whoever holds them can sign as this writer.
+"""
+
+import json
+import re
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from intentproof_schemas import WRITER
+
+from .durable import create_file, write_file
+from .errors import HomeInvalid, NoteInvalid
+from .note import Checkpoint, VerifierKey, parse_checkpoint_text, parse_note
+
+_HOT_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who writes: its id, the key that signs and the key that seals hot frames."""
+
+    home: Path
+    log_name: str
+    writer: str
+    signing_key: Ed25519PrivateKey
+    hot_key: bytes
+
+    def origin(self, tenant: str) -> str:
+        """The name of this writer's log of a tenant, and of the key that signs it."""
+        return f"{self.log_name}/{tenant}/{self.writer}"
+
+    def verifier_key(self, tenant: str) -> VerifierKey:
+        """The public key under the log's name."""
+        return VerifierKey(self.origin(tenant), self.signing_key.public_key().public_bytes_raw())
+
+
+def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Identity:
+    """Read the identity of `home`, or make one where there is none; `new_writer` makes a new id.
+
+    Files are made 0600. Raises HomeInvalid for what cannot be read. Blocks on the disk.
+    """
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if new_writer or not (home / "writer").exists():
+        write_file(home / "writer", f"{_new_writer_id()}\n".encode(), mode=0o600)
+    writer = (home / "writer").read_text("ascii").strip()
+    if not WRITER.fullmatch(writer):
+        raise HomeInvalid(f"{home / 'writer'}: {writer!r} is not a writer id")
+    if not (home / "signing.key").exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+        create_file(home / "signing.key", pem, mode=0o600)
+    if not (home / "hot.key").exists():
+        create_file(home / "hot.key", secrets.token_bytes(_HOT_KEY_BYTES), mode=0o600)
+    hot_key = read_hot_key(home)
+    if hot_key is None:
+        raise HomeInvalid(f"{home / 'hot.key'} cannot be read")
+    return Identity(home, log_name, writer, _read_signing_key(home), hot_key)
+
+
+def _new_writer_id() -> str:
+    host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:40]
+    return f"{host if host[:1].isalpha() else 'w'}-{secrets.token_hex(4)}"
+
+
+def _read_signing_key(home: Path) -> Ed25519PrivateKey:
+    path = home / "signing.key"
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise HomeInvalid(f"{path} is not a PKCS#8 PEM key: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise HomeInvalid(f"{path} is not an Ed25519 key")
+    return key
+
+
+def read_hot_key(home: Path) -> bytes | None:
+    """The key of hot frames, or None where it is not at hand. Raises HomeInvalid if damaged."""
+    path = home / "hot.key"
+    try:
+        key = path.read_bytes()
+    except OSError:
+        return None
+    if len(key) != _HOT_KEY_BYTES:
+        raise HomeInvalid(f"{path} is not {_HOT_KEY_BYTES} bytes")
+    return key
+
+
+def trusted_keys(home: Path) -> tuple[VerifierKey, ...]:
+    """The keys of `trusted.vkeys`; none where the file is absent. Raises HomeInvalid."""
+    return read_vkeys(home / "trusted.vkeys")
+
+
+def read_vkeys(path: Path) -> tuple[VerifierKey, ...]:
+    """The vkeys of a file, one a line; blank lines and `#` comments are passed over."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HomeInvalid(f"{path} cannot be read: {error}") from error
+    try:
+        return tuple(
+            VerifierKey.parse(line.strip())
+            for line in lines
+            if line.strip() and not line.startswith("#")
+        )
+    except NoteInvalid as error:
+        raise HomeInvalid(f"{path}: {error}") from error
+
+
+def trust(home: Path, key: VerifierKey) -> None:
+    """Add a key to `trusted.vkeys` unless it is there. Blocks on the disk."""
+    known = trusted_keys(home)
+    if key not in known:
+        lines = "".join(f"{each.vkey()}\n" for each in (*known, key))
+        write_file(home / "trusted.vkeys", lines.encode(), mode=0o600)
+
+
+def last_checkpoints(home: Path) -> dict[str, Checkpoint]:
+    """What this home last signed, by origin: its memory against restored stores."""
+    path = home / "last-checkpoint"
+    try:
+        notes = json.loads(path.read_text("utf-8"))
+        found = (parse_checkpoint_text(parse_note(n.encode()).text) for n in notes)
+        return {checkpoint.origin: checkpoint for checkpoint in found}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise HomeInvalid(f"{path} cannot be read: {error}") from error
+
+
+def remember_checkpoints(home: Path, notes: dict[str, bytes]) -> None:
+    """Replace `last-checkpoint` by these signed notes, by origin. Blocks on the disk."""
+    lines = json.dumps([notes[origin].decode() for origin in sorted(notes)], ensure_ascii=False)
+    write_file(home / "last-checkpoint", lines.encode(), mode=0o600)

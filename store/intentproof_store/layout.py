@@ -1,0 +1,154 @@
+"""Every path of the store: nothing else builds one (contract §5). Pure.
+
+Tenant names become folders, so that they are checked here, where folders are named.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from intentproof_schemas import TENANT, WRITER
+
+from .errors import TenantInvalid
+
+_SEGMENT_FILE = re.compile(
+    r"(?P<writer>[a-z][a-z0-9-]{0,39}-[0-9a-f]{8})-(?P<first>\d{20})-(?P<last>\d{20})-(?P<rev>\d{6})"
+    r"\.parquet"
+)
+_SEGMENT_NOTE = re.compile(r"segment\.(?P<first>\d{20})-(?P<last>\d{20})-(?P<rev>\d{6})")
+_CHECKPOINT = re.compile(r"checkpoint\.(\d{1,20})")
+_DATE_FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+_TENANT_FOLDER = re.compile(r"tenant=(.+)")
+TILE_WIDTH = 256
+
+
+@dataclass(frozen=True, order=True)
+class SegmentName:
+    """What a segment's file name says: its writer, its leaves (last inclusive), its revision."""
+
+    writer: str
+    first: int
+    last: int
+    rev: int
+
+    @property
+    def rows(self) -> int:
+        """How many leaves the name promises."""
+        return self.last - self.first + 1
+
+    def file(self) -> str:
+        """The Parquet file's name."""
+        return f"{self.writer}-{self.first:020d}-{self.last:020d}-{self.rev:06d}.parquet"
+
+    def note(self) -> str:
+        """The name of its signed note."""
+        return f"segment.{self.first:020d}-{self.last:020d}-{self.rev:06d}"
+
+
+def check_tenant(tenant: str) -> str:
+    """The tenant id itself; TenantInvalid unless the contract allows it."""
+    if not TENANT.fullmatch(tenant):
+        raise TenantInvalid(tenant)
+    return tenant
+
+
+def parse_segment_file(name: str) -> SegmentName | None:
+    """What a file name says, or None where it is not a segment's."""
+    match = _SEGMENT_FILE.fullmatch(name)
+    return _segment(match, match["writer"]) if match else None
+
+
+def parse_segment_note(name: str, writer: str) -> SegmentName | None:
+    """What a note's name says, or None where it is not a segment note's."""
+    match = _SEGMENT_NOTE.fullmatch(name)
+    return _segment(match, writer) if match else None
+
+
+def _segment(match: re.Match[str], writer: str) -> SegmentName:
+    return SegmentName(writer, int(match["first"]), int(match["last"]), int(match["rev"]))
+
+
+def parse_checkpoint(name: str) -> int | None:
+    """The size in `checkpoint.<size>`, or None for another name."""
+    match = _CHECKPOINT.fullmatch(name)
+    size = match[1] if match else ""
+    return int(size) if size and str(int(size)) == size else None
+
+
+def parse_date_folder(name: str) -> str | None:
+    """The date of a `date=` folder."""
+    match = _DATE_FOLDER.fullmatch(name)
+    return match[1] if match else None
+
+
+def date_of(ns: int) -> str:
+    """The UTC date of Unix nanoseconds, as in folder names."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ns // 1000)).strftime(
+        "%Y-%m-%d"
+    )
+
+
+def tile_path(level: int, index: int, width: int = TILE_WIDTH) -> str:
+    """A tile's path below `tile/` (C2SP tlog-tiles): `<L>/<N>[.p/<W>]`."""
+    groups = [f"{index % 1000:03d}"]
+    rest = index // 1000
+    while rest:
+        groups.append(f"x{rest % 1000:03d}")
+        rest //= 1000
+    path = f"{level}/" + "/".join(reversed(groups))
+    return path if width == TILE_WIDTH else f"{path}.p/{width}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one store."""
+
+    root: Path
+
+    @property
+    def events(self) -> Path:
+        """Where sealed segments are."""
+        return self.root / "events"
+
+    @property
+    def unfinished(self) -> Path:
+        """Where segments are written before they are moved into place; no reader looks here."""
+        return self.root / "unfinished"
+
+    def tenant_events(self, tenant: str) -> Path:
+        """One tenant's segments."""
+        return self.events / f"tenant={check_tenant(tenant)}"
+
+    def segment(self, tenant: str, day: str, name: SegmentName) -> Path:
+        """One segment's file."""
+        return self.tenant_events(tenant) / f"date={day}" / name.file()
+
+    def tenant_log(self, tenant: str) -> Path:
+        """One tenant's logs, a folder a writer."""
+        return self.root / "log" / check_tenant(tenant)
+
+    def log(self, tenant: str, writer: str) -> Path:
+        """One log's checkpoints, segment notes and tiles."""
+        return self.tenant_log(tenant) / writer
+
+    def quarantine(self, tenant: str) -> Path:
+        """What a tenant sent and could not be taken."""
+        return self.root / "quarantine" / check_tenant(tenant)
+
+    def tenants(self) -> list[str]:
+        """Every tenant that has a log or a segment. Reads folder names."""
+        found = {path.name for path in _folders(self.root / "log")}
+        for folder in _folders(self.events):
+            match = _TENANT_FOLDER.fullmatch(folder.name)
+            found.add(match[1] if match else folder.name)
+        return sorted(name for name in found if TENANT.fullmatch(name))
+
+    def writers(self, tenant: str) -> list[str]:
+        """Every writer that has a log of the tenant. Reads folder names."""
+        names = (path.name for path in _folders(self.tenant_log(tenant)))
+        return sorted(name for name in names if WRITER.fullmatch(name))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []

@@ -1,0 +1,183 @@
+"""The writer's state of one log, made from what is sealed, or from nothing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+
+from .checkpoints import Signer, checkpoint_sizes
+from .clerk import SealJob
+from .durable import write_file
+from .errors import NoteInvalid, StoreError
+from .hotlog import HotLog, NewFrame
+from .identity import Identity, trust
+from .layout import Layout, date_of
+from .lookup import SegmentLookUp, quarantine_details
+from .merkle import leaf_hash
+from .note import open_note, parse_checkpoint_text, parse_note
+from .quarantine import Quarantine
+from .rows import RowMaker
+from .sameness import Sameness
+from .segments import Segment
+from .settings import LedgerSettings
+from .tenantlog import TenantLog
+from .tree import TileTree
+
+
+@dataclass
+class Replay:
+    """One log while it is opened: its state, its tree as far as it is sealed, seals that are due.
+
+    `genesis` is the hash of the first leaf where that is still hot.
+    """
+
+    log: TenantLog
+    tree: TileTree
+    jobs: list[SealJob] = field(default_factory=list)
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    genesis: bytes | None = None
+
+
+class LogFactory:
+    """Makes the writer's state of a log, from what is sealed or from nothing."""
+
+    def __init__(
+        self,
+        settings: LedgerSettings,
+        layout: Layout,
+        identity: Identity,
+        signer: Signer,
+        former: dict[str, bytes],
+    ) -> None:
+        self._settings = settings
+        self._layout = layout
+        self._identity = identity
+        self._signer = signer
+        self._former = former
+        self._look_up = SegmentLookUp()
+        self._early_path = identity.home / "early-ids"
+        self._early: list[list[str]] = _read_early(self._early_path)
+
+    def close(self) -> None:
+        """Release the look-up engine."""
+        self._look_up.close()
+
+    def create(self, tenant: str, hot: HotLog, received_ns: int) -> tuple[TenantLog, TileTree]:
+        """A new log: its genesis leaf durable and signed before anything is acknowledged."""
+        log, tree = self.blank(tenant, date_of(received_ns))
+        maker = RowMaker(tenant, self._identity.writer, received_ns)
+        maker.add_detail("genesis", self._genesis(tenant))
+        refs = hot.append([NewFrame(tenant, maker.batch(0), log.day)])
+        hashed = leaf_hash(maker.rows[0].leaf)
+        self.sign_genesis(tenant, hashed)
+        log.took(refs, hashed)
+        log.checkpoint_size = 1
+        return log, tree
+
+    def sign_genesis(self, tenant: str, hashed: bytes) -> None:
+        """Trust this log's key, and sign the checkpoint of size 1."""
+        trust(self._identity.home, self._identity.verifier_key(tenant))
+        genesis = TileTree.open(self._layout.log(tenant, self._identity.writer), 0)
+        genesis.extend(hashed)
+        genesis.write_partial()
+        self._signer.sign(tenant, 1, genesis.root())
+
+    def ensure_genesis_signed(self, tenant: str, replay: Replay) -> None:
+        """Sign size 1 where a crash came between the genesis leaf and its checkpoint."""
+        folder = self._layout.log(tenant, self._identity.writer)
+        if replay.genesis is not None and not checkpoint_sizes(folder):
+            self.sign_genesis(tenant, replay.genesis)
+
+    def log_folder(self, tenant: str) -> Path:
+        """Where this writer's log of the tenant keeps its checkpoints and tiles."""
+        return self._layout.log(tenant, self._identity.writer)
+
+    def _genesis(self, tenant: str) -> dict[str, Any]:
+        detail: dict[str, Any] = {
+            "checkpoint_interval_ms": round(self._settings.checkpoint_seconds * 1000),
+            "log_key": self._identity.verifier_key(tenant).vkey(),
+        }
+        former = self._former.get(tenant)
+        if former is not None:
+            origin = parse_checkpoint_text(parse_note(former).text).origin
+            detail["former"] = {
+                "checkpoint": former.decode(),
+                "writer": origin.rpartition("/")[2],
+            }
+        return detail
+
+    def blank(self, tenant: str, day: str) -> tuple[TenantLog, TileTree]:
+        """The state of a log without leaves."""
+        log = TenantLog(
+            tenant=tenant,
+            sameness=Sameness(look_up=self._look_up, today=day),
+            quarantine=Quarantine(self._layout.quarantine(tenant), self._identity.hot_key),
+            size=0,
+            day=day,
+        )
+        log.sameness.add_early(event_id for name, event_id in self._early if name == tenant)
+        return log, TileTree.open(self._layout.log(tenant, self._identity.writer), 0)
+
+    def sealed(self, tenant: str, day: str, segments: list[Segment]) -> Replay:
+        """The state of a log as its segments leave it."""
+        log, _ = self.blank(tenant, day)
+        for segment in segments:
+            log.sameness.add_segments(segment.day, [segment.path])
+            log.sealed_rows += segment.name.rows
+        log.quarantine.learn(quarantine_details([segment.path for segment in segments]))
+        log.size = segments[-1].name.last + 1 if segments else 0
+        tree = self._tree(tenant, segments, log.size)
+        return Replay(log, tree)
+
+    def _tree(self, tenant: str, segments: list[Segment], size: int) -> TileTree:
+        """The tree of the sealed leaves: from the newest checkpoint whose tiles hold, and rows."""
+        folder = self._layout.log(tenant, self._identity.writer)
+        tree = TileTree.open(folder, 0)
+        for signed in reversed([each for each in checkpoint_sizes(folder) if each <= size]):
+            try:
+                found = TileTree.open(folder, signed)
+            except StoreError:
+                continue
+            if found.root() == self.signed_root(tenant, signed):
+                tree = found
+                break
+        for segment in segments:
+            if segment.name.last >= tree.size:
+                tree.extend(_leaf_hashes_from(segment, tree.size))
+        return tree
+
+    def signed_root(self, tenant: str, size: int) -> bytes:
+        """The root that this writer signed at that size. Raises StoreError."""
+        path = self._layout.log(tenant, self._identity.writer) / f"checkpoint.{size}"
+        try:
+            note, _ = open_note(path.read_bytes(), [self._identity.verifier_key(tenant)])
+            return parse_checkpoint_text(note.text).root
+        except (OSError, NoteInvalid) as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    def remember_early(self, early: Iterable[tuple[str, str]], logs: dict[str, TenantLog]) -> None:
+        """Keep ids received more than a day before their completion, durably."""
+        for tenant, event_id in early:
+            self._early.append([tenant, event_id])
+            logs[tenant].sameness.add_early([event_id])
+        write_file(self._early_path, orjson.dumps(self._early), mode=0o600)
+
+
+def _read_early(path: Path) -> list[list[str]]:
+    try:
+        found: list[list[str]] = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    return found
+
+
+def _leaf_hashes_from(segment: Segment, first: int) -> bytes:
+    table = pq.read_table(segment.path, columns=["log_index", "leaf"], partitioning=None)
+    table = table.sort_by("log_index")
+    leaves = table.column("leaf").slice(max(0, first - segment.name.first)).to_pylist()
+    return b"".join(leaf_hash(leaf) for leaf in leaves)

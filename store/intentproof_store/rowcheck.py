@@ -1,0 +1,291 @@
+"""Does every column of a row follow from its leaf and its commitments? Pure.
+
+Used by the verifier over sealed segments and by recovery over hot frames. `check_row` is the
+specification, one row at a time, in words. `check_batch` gives the same answer faster: it rebuilds
+each leaf from the columns and compares bytes; whatever it cannot vouch for goes to `check_row`.
+A test feeds both the same altered rows.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from intentproof_schemas import (
+    CONTEXT_DOMAIN,
+    EVENT_KINDS,
+    PAYLOAD_DOMAIN,
+    SALT_BYTES,
+    VERSION,
+    CanonicalError,
+    ExecutionEvent,
+    LeafInvalid,
+    commitment,
+    completed_us,
+    context_text,
+    duration_ms,
+    microseconds,
+    payload_text,
+    read_leaf,
+)
+
+from .fastcheck import unvouched_rows
+from .rows import service_name
+
+_TEXT_KEYS = (
+    "kind",
+    "writer",
+    "event_id",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "action",
+    "status",
+    "provenance",
+    "mapping_rule",
+    "run_id",
+    "stage",
+    "stream_id",
+    "detail",
+)
+_NUMBER_KEYS = (
+    "started_ns",
+    "completed_ns",
+    "received_ns",
+    "sequence",
+    "dropped_attributes_count",
+    "dropped_events_count",
+    "dropped_links_count",
+)
+_LEAF_KEYS = frozenset((*_TEXT_KEYS, *_NUMBER_KEYS, "v", "tenant", "context", "payload"))
+_CONTEXT_COLUMNS = ("intent", "correlation_id", "attributes", "service_name")
+_PAYLOAD_COLUMNS = ("inputs", "output", "error")
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """One contradiction: a stable code, words, and where it stands in the log."""
+
+    code: str
+    message: str
+    log_index: int
+
+
+class Erased(NamedTuple):
+    """A half of an event that is no longer there."""
+
+    log_index: int
+    member: str
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What a batch of rows says of itself. `leaf_hashes` are in the order of the rows."""
+
+    leaf_hashes: list[bytes]
+    problems: list[RowProblem]
+    erased: list[Erased]
+    unsupported: list[int]
+    unknown_kinds: list[tuple[int, str]]
+
+
+def check_batch(batch: pa.RecordBatch, *, tenant: str, writer: str) -> BatchReport:
+    """Check every row of a batch that has the columns of a segment."""
+    leaves = batch.column("leaf").to_pylist()
+    hashes = [hashlib.sha256(b"\x00" + (leaf or b"")).digest() for leaf in leaves]
+    report = BatchReport(hashes, [], [], [], [])
+    doubtful = unvouched_rows(batch, tenant=tenant, writer=writer)
+    if doubtful:
+        rows = batch.take(pa.array(doubtful, pa.int64())).to_pylist()
+        for row in rows:
+            _note(report, row, tenant=tenant, writer=writer)
+    return report
+
+
+def _note(report: BatchReport, row: dict[str, Any], *, tenant: str, writer: str) -> None:
+    index = row["log_index"] if row["log_index"] is not None else -1
+    try:
+        leaf = read_leaf(row["leaf"] or b"")
+    except LeafInvalid as error:
+        report.problems.append(RowProblem("leaf_invalid", str(error), index))
+        return
+    if leaf["v"] != VERSION:
+        report.unsupported.append(index)
+        return
+    if leaf["kind"] not in _KNOWN_KINDS:
+        report.unknown_kinds.append((index, leaf["kind"]))
+    for code, message in check_row(row, leaf, tenant=tenant, writer=writer):
+        report.problems.append(RowProblem(code, message, index))
+    if leaf["kind"] in EVENT_KINDS:
+        for member in ("context", "payload"):
+            if row[f"{member}_salt"] is None:
+                report.erased.append(Erased(index, member))
+
+
+_KNOWN_KINDS = frozenset(
+    (
+        *EVENT_KINDS,
+        "numbered",
+        "genesis",
+        "heartbeat",
+        "gap",
+        "quarantine",
+        "erasure",
+        "retention",
+        "hold",
+        "key-rotation",
+        "writer-added",
+        "writer-retired",
+    )
+)
+
+
+def check_row(
+    row: dict[str, Any], leaf: dict[str, str], *, tenant: str, writer: str
+) -> Iterator[tuple[str, str]]:
+    """What contradicts in a row of a known leaf version, as (code, words).
+
+    1. The leaf belongs to this tenant and writer.
+    2. Every column that stands in the leaf says the same.
+    3. The derived times follow from the leaf's.
+    4. An event's committed members fit their commitments, or are wholly absent.
+    5. Any other kind has none.
+    """
+    if leaf["tenant"] != tenant or leaf["writer"] != writer:  # (1)
+        yield "leaf_misplaced", f"the leaf is of {leaf['tenant']}/{leaf['writer']}"
+    unknown = leaf.keys() - _LEAF_KEYS
+    if unknown:
+        yield "leaf_invalid", f"the leaf has unknown keys {', '.join(sorted(unknown))}"
+    for key in _TEXT_KEYS:  # (2)
+        if row[key] != leaf.get(key):
+            yield "column_differs", f"column {key} is not what the leaf says"
+    for key in _NUMBER_KEYS:
+        shown = None if row[key] is None else str(row[key])
+        if shown != leaf.get(key):
+            yield "column_differs", f"column {key} is not what the leaf says"
+    for key, value in _derived(leaf).items():  # (3)
+        if _plain(row[key]) != value:
+            yield "column_differs", f"column {key} does not follow from the leaf"
+    if leaf["kind"] in EVENT_KINDS:  # (4)
+        yield from _check_context(row, leaf)
+        yield from _check_payload(row, leaf)
+        return
+    present = [  # (5)
+        key
+        for key in (*_CONTEXT_COLUMNS, *_PAYLOAD_COLUMNS, "context_salt", "payload_salt")
+        if row[key] is not None
+    ]
+    if present:
+        yield "column_differs", f"a {leaf['kind']} leaf has no {', '.join(present)}"
+
+
+def _plain(value: Any) -> Any:
+    """Timestamps as Unix microseconds, everything else as it is."""
+    return round(value.timestamp() * 1_000_000) if hasattr(value, "timestamp") else value
+
+
+def _derived(leaf: dict[str, str]) -> dict[str, Any]:
+    derived: dict[str, Any] = {
+        "received_at": microseconds(int(leaf["received_ns"])),
+        "started_at": None,
+        "completed_at": None,
+        "duration_ms": None,
+    }
+    if "started_ns" in leaf and "completed_ns" in leaf:
+        started, completed = int(leaf["started_ns"]), int(leaf["completed_ns"])
+        derived["started_at"] = microseconds(started)
+        derived["completed_at"] = completed_us(started, completed)
+        derived["duration_ms"] = duration_ms(started, completed)
+    return derived
+
+
+def _check_context(row: dict[str, Any], leaf: dict[str, str]) -> Iterator[tuple[str, str]]:
+    salt = row["context_salt"]
+    if salt is None:
+        yield from _check_absent(row, "context", _CONTEXT_COLUMNS)
+        return
+    event = _event_of(row)
+    attributes = row["attributes"]
+    if attributes is not None and not isinstance(_json(attributes), dict):
+        yield "column_differs", "column attributes is not a JSON object"
+    elif event is None or row["intent"] is None or len(salt) != SALT_BYTES:
+        yield "commitment_differs", "the context does not fit its commitment"
+    elif commitment(CONTEXT_DOMAIN, salt, context_text(event)) != leaf.get("context"):
+        yield "commitment_differs", "the context does not fit its commitment"
+    elif row["service_name"] != service_name(attributes or ""):
+        yield "column_differs", "column service_name is not what the attributes say"
+
+
+def _check_payload(row: dict[str, Any], leaf: dict[str, str]) -> Iterator[tuple[str, str]]:
+    salt = row["payload_salt"]
+    if salt is None:
+        yield from _check_absent(row, "payload", _PAYLOAD_COLUMNS)
+        return
+    event = _event_of(row)
+    broken = [
+        key for key in _PAYLOAD_COLUMNS if row[key] is not None and _json(row[key]) is _NOT_JSON
+    ]
+    if broken:
+        yield "column_differs", f"column {broken[0]} is not JSON"
+    elif event is None or row["inputs"] is None or len(salt) != SALT_BYTES:
+        yield "commitment_differs", "the payload does not fit its commitment"
+    elif commitment(PAYLOAD_DOMAIN, salt, payload_text(event)) != leaf.get("payload"):
+        yield "commitment_differs", "the payload does not fit its commitment"
+
+
+def _check_absent(
+    row: dict[str, Any], member: str, columns: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    left = [key for key in columns if row[key] is not None]
+    if left:
+        yield "commitment_differs", f"{', '.join(left)} without the salt of the {member}"
+
+
+_NOT_JSON = object()
+
+
+def _json(text: str) -> Any:
+    """The JSON value of a text, however large its numbers; `_NOT_JSON` where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+
+
+def _event_of(row: dict[str, Any]) -> ExecutionEvent | None:
+    """The event that a row holds, as far as its members are there."""
+    try:
+        return event_of_row(row)
+    except (CanonicalError, TypeError, ValueError):
+        return None
+
+
+def event_of_row(row: dict[str, Any]) -> ExecutionEvent:
+    """An event from its row; erased members are as if the event had none."""
+    return ExecutionEvent(
+        event_id=row["event_id"] or "",
+        trace_id=row["trace_id"] or "",
+        span_id=row["span_id"] or "",
+        parent_span_id=row["parent_span_id"] or "",
+        action=row["action"] or "",
+        status=row["status"] or "",
+        started_ns=row["started_ns"] or 0,
+        completed_ns=row["completed_ns"] or 0,
+        provenance=row["provenance"] or "",
+        mapping_rule=row["mapping_rule"] or "",
+        intent=row["intent"] or "",
+        correlation_id=row["correlation_id"] or "",
+        attributes=row["attributes"] or "",
+        inputs=row["inputs"] or "",
+        output=row["output"],
+        error=row["error"],
+        run_id=row["run_id"] or "",
+        stage=row["stage"] or "",
+        stream_id=row["stream_id"] or "",
+        sequence=row["sequence"] or 0,
+        dropped_attributes_count=row["dropped_attributes_count"] or 0,
+        dropped_events_count=row["dropped_events_count"] or 0,
+        dropped_links_count=row["dropped_links_count"] or 0,
+    )
