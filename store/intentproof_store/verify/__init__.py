@@ -1,0 +1,6 @@
+"""The judge: it shares no code with the ledger beyond the pure parts."""
+
+from .judge import VerifyRequest, verify_store
+from .report import LogReport, Outcome, Problem, Report
+
+__all__ = ["LogReport", "Outcome", "Problem", "Report", "VerifyRequest", "verify_store"]

@@ -1,0 +1,93 @@
+"""`intentproof-otel verify`."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from .judge import VerifyRequest, verify_store
+from .report import Outcome, Report
+
+_INVALID_INPUT = 6
+_BAR = 30
+_PROBLEMS_SHOWN = 20
+
+_WORDS = {
+    Outcome.VERIFIED: "nothing was altered, removed, inserted or moved",
+    Outcome.UNANCHORED: "consistent, but nothing from outside vouches for it: "
+    "give --key or --known",
+    Outcome.INCOMPLETE: "what is there holds, but something is missing or unsigned",
+    Outcome.TAMPERED: "bytes contradict what was signed",
+    Outcome.FORK: "two signed statements cannot both be true",
+}
+
+
+def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `verify` to the command line."""
+    parser = subparsers.add_parser("verify", help="check that nothing was touched")
+    parser.add_argument("path", nargs="?", type=Path, help="a store (default: --store)")
+    parser.add_argument("--tenant", help="only this tenant")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
+    parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
+    parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify and tell; the exit code of contract §7."""
+    store = args.path or args.store
+    hot = store / "hot" if args.path else args.hot or store / "hot"
+    request = VerifyRequest(
+        store=store,
+        hot=hot,
+        home=args.home,
+        tenant=args.tenant,
+        sealed=args.sealed,
+        keys=args.key,
+        known=args.known,
+        processes=os.cpu_count() or 1,
+    )
+    try:
+        report = verify_store(request, _show_progress if sys.stderr.isatty() else _silent)
+    except (HomeInvalid, NoteInvalid, TenantInvalid) as error:
+        print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
+        return _INVALID_INPUT
+    if args.json:
+        print(json.dumps(report.document(), indent=2))  # noqa: T201
+    else:
+        _print_report(report)
+    return report.outcome.exit_code
+
+
+def _silent(done: int, total: int) -> None:
+    """No terminal, no bar."""
+
+
+def _show_progress(done: int, total: int) -> None:
+    filled = _BAR * done // max(1, total)
+    end = "\n" if done == total else ""
+    bar = "#" * filled + "." * (_BAR - filled)
+    sys.stderr.write(f"\r[{bar}] {done}/{total} segments{end}")
+    sys.stderr.flush()
+
+
+def _print_report(report: Report) -> None:
+    lines = [f"{report.outcome.value.upper()}: {_WORDS[report.outcome]}"]
+    for log in report.logs:
+        name = f"{log.tenant}/{log.writer}" if log.writer else log.tenant or "store"
+        lines.append(
+            f"  {name}: {log.size} leaves, checkpoint over {log.checkpoint_size}"
+            + (f", {log.hot} hot" if log.hot else "")
+            + (f", {log.beyond} beyond" if log.beyond else "")
+        )
+        for problem in log.problems[:_PROBLEMS_SHOWN]:
+            where = f" [{problem.file}]" if problem.file else ""
+            index = "" if problem.log_index is None else f" at leaf {problem.log_index}"
+            lines.append(f"    {problem.code}{index}{where}: {problem.message}")
+        if len(log.problems) > _PROBLEMS_SHOWN:
+            lines.append(f"    … and {len(log.problems) - _PROBLEMS_SHOWN} more")
+    lines.append(f"  {report.events_verified} events verified, anchor: {report.anchor}")
+    sys.stdout.write("\n".join(lines) + "\n")

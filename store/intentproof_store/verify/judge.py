@@ -1,0 +1,287 @@
+"""`verify` over a whole store: reads, checks, judges; never writes, never makes a key.
+
+Order of reading, so that a store in use is judged by what it held at one moment: checkpoints
+first, then hot frames, then segments. Leaves may be added meanwhile, none can be missed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from intentproof_schemas import WRITER
+
+from ..errors import FrameInvalid, NoteInvalid
+from ..frames import Damage, Frame
+from ..hotlog import hot_writers, read_hot
+from ..identity import last_checkpoints, read_hot_key, read_vkeys, trusted_keys
+from ..layout import Layout, check_tenant, parse_segment_file
+from ..note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+from ..rowcheck import check_batch
+from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
+from .log_check import Gathered, LogFolders, check_log
+from .notes import SignedSizes, check_segment_notes, read_checkpoints
+from .report import LogReport, Outcome, Problem, Report, outcome_of
+from .segment_check import LeavesReport, SegmentTask, check_segment
+
+_PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it saves
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyRequest:
+    """What to verify, and what to trust. `home` None: trust nothing but `keys` and `known`."""
+
+    store: Path
+    hot: Path
+    home: Path | None = None
+    tenant: str | None = None
+    sealed: bool = False
+    keys: Path | None = None
+    known: Path | None = None
+    processes: int = 1
+
+
+@dataclass(frozen=True)
+class _Trust:
+    keys: tuple[VerifierKey, ...]
+    known: tuple[Checkpoint, ...]
+    remembered: tuple[Checkpoint, ...]
+    hot_key: bytes | None
+
+    def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
+        return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
+
+
+def verify_store(request: VerifyRequest, progress: Progress = lambda done, total: None) -> Report:
+    """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
+
+    Raises HomeInvalid and NoteInvalid for keys and checkpoints of the caller that cannot be
+    read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
+    """
+    trust = _trust(request)
+    layout = Layout(request.store)
+    tenants = [check_tenant(request.tenant)] if request.tenant else layout.tenants()
+    logs: list[LogReport] = []
+    work: list[tuple[LogReport, SignedSizes, list[LeavesReport], list[SegmentTask]]] = []
+    for tenant in tenants:
+        logs_of_tenant = _logs_of(layout, request, trust, tenant)
+        signed = {log.writer: _signed(layout, log, trust, request) for log in logs_of_tenant}
+        hot = {log.writer: _hot(request, log, trust) for log in logs_of_tenant}
+        tasks = _tasks(layout, tenant, trust, logs_of_tenant)
+        for log in logs_of_tenant:
+            logs.append(log)
+            mine = sorted(tasks.get(log.writer, []), key=lambda task: task.name.first)
+            work.append((log, signed[log.writer], hot[log.writer], mine))
+    _check_all(work, layout, request, trust, progress)
+    if request.tenant is None:
+        _strangers(layout, logs)
+    if not logs:
+        code = "unknown_tenant" if request.tenant else "empty_store"
+        message = f"nothing of {request.tenant}" if request.tenant else "no log is in this store"
+        logs.append(LogReport(request.tenant or "", "", problems=[Problem(code, message)]))
+    return Report(_outcome(logs, trust), _anchor(trust, logs), logs)
+
+
+def _trust(request: VerifyRequest) -> _Trust:
+    keys: tuple[VerifierKey, ...] = ()
+    remembered: tuple[Checkpoint, ...] = ()
+    hot_key = None
+    if request.keys is not None:
+        if not request.keys.is_file():
+            raise NoteInvalid(f"{request.keys}: no such file")
+        keys = read_vkeys(request.keys)
+        if not keys:
+            raise NoteInvalid(f"{request.keys} holds no key")
+    if request.home is not None:
+        hot_key = read_hot_key(request.home)
+        if request.keys is None:
+            keys = trusted_keys(request.home)
+            remembered = tuple(last_checkpoints(request.home).values())
+    known: tuple[Checkpoint, ...] = ()
+    if request.known is not None:
+        try:
+            known = (_known(request.known.read_bytes(), keys),)
+        except OSError as error:
+            raise NoteInvalid(f"{request.known} cannot be read: {error}") from error
+    return _Trust(keys, known, remembered, hot_key)
+
+
+def _known(raw: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """The checkpoint that the caller holds; if a key of its log is at hand, it must be signed."""
+    checkpoint = parse_checkpoint_text(parse_note(raw).text)
+    if any(key.name == checkpoint.origin for key in keys):
+        open_note(raw, keys)
+    return checkpoint
+
+
+def _logs_of(
+    layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str
+) -> list[LogReport]:
+    """The tenant's logs: those that have a folder, a file, a hot frame, or that are known of."""
+    writers = set(layout.writers(tenant))
+    for path in layout.tenant_events(tenant).rglob("*.parquet"):
+        name = parse_segment_file(path.name)
+        if name is not None:
+            writers.add(name.writer)
+    if not request.sealed:
+        writers.update(w for w in hot_writers(request.hot) if _has_hot(request, w, tenant))
+    reports = {writer: LogReport(tenant, writer) for writer in sorted(writers)}
+    expected = [key.name for key in trust.keys]
+    expected += [checkpoint.origin for checkpoint in (*trust.known, *trust.remembered)]
+    for origin in expected:
+        parts = origin.rsplit("/", 2)
+        if len(parts) == 3 and parts[1] == tenant and parts[2] not in reports:
+            message = f"the log {origin} is known here, and nothing of it is in the store"
+            reports[parts[2]] = LogReport(
+                tenant, parts[2], problems=[Problem("log_missing", message)]
+            )
+    return list(reports.values())
+
+
+def _has_hot(request: VerifyRequest, writer: str, tenant: str) -> bool:
+    return WRITER.fullmatch(writer) is not None and any(
+        isinstance(found, Frame) and found.tenant == tenant
+        for _, found in read_hot(request.hot, writer)
+    )
+
+
+def _signed(
+    layout: Layout, log: LogReport, trust: _Trust, request: VerifyRequest
+) -> SignedSizes:
+    folder = layout.log(log.tenant, log.writer)
+    remembered = () if request.sealed else trust.remembered
+    known = (*trust.known, *remembered)
+    signed = read_checkpoints(folder, log, keys=trust.keys, known=known)
+    suffix = f"/{log.tenant}/{log.writer}"
+    if any(checkpoint.origin.endswith(suffix) for checkpoint in trust.known):
+        signed.trusted = True
+    elif trust.keys and not signed.trusted:
+        signed.roots.clear()
+        message = "no key that you trust is of this log"
+        log.problems.append(Problem("no_checkpoint", message))
+    return signed
+
+
+def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesReport]:
+    found: list[LeavesReport] = []
+    if request.sealed:
+        return found
+    for path, frame in read_hot(request.hot, log.writer):
+        if isinstance(frame, Damage):
+            if not frame.torn:
+                log.problems.append(Problem("frame_damaged", frame.message, path.name))
+            continue
+        if frame.tenant != log.tenant:
+            continue
+        try:
+            if trust.hot_key is not None:
+                frame.authenticate(trust.hot_key, log.writer)
+            rows = frame.rows()
+        except FrameInvalid as error:
+            log.problems.append(Problem("frame_forged", str(error), path.name))
+            continue
+        first = rows.column("log_index")[0].as_py() if rows.num_rows else 0
+        leaves = LeavesReport.of(first, rows.num_rows)
+        leaves.add(rows, check_batch(rows, tenant=log.tenant, writer=log.writer), path.name)
+        found.append(leaves)
+    return sorted(found, key=lambda leaves: leaves.first)
+
+
+def _tasks(
+    layout: Layout, tenant: str, trust: _Trust, logs: list[LogReport]
+) -> dict[str, list[SegmentTask]]:
+    """The segments to check, by writer; files that do not count are problems of their log."""
+    reports = {log.writer: log for log in logs}
+    for log in logs:
+        check_segment_notes(layout.log(tenant, log.writer), log, trust.of_log(tenant, log.writer))
+    segments, problems = find_segments(layout, tenant, keys=trust.keys)
+    for problem in problems:
+        name = parse_segment_file(problem.path.name)
+        writer = name.writer if name is not None else ""
+        if writer not in reports:
+            reports[writer] = LogReport(tenant, writer)
+            logs.append(reports[writer])
+        reports[writer].problems.append(_file_problem(layout, tenant, problem))
+    tasks: dict[str, list[SegmentTask]] = {}
+    for segment in segments:
+        task = SegmentTask(segment.path, tenant, segment.name, segment.day, segment.note.sha256)
+        tasks.setdefault(segment.name.writer, []).append(task)
+    return tasks
+
+
+def _file_problem(layout: Layout, tenant: str, problem: SegmentProblem) -> Problem:
+    """A file that does not count; one that differs from its signed note is tampered above all."""
+    name = parse_segment_file(problem.path.name)
+    if name is not None and problem.code in ("wrong_rows", "not_parquet"):
+        try:
+            raw = (layout.log(tenant, name.writer) / name.note()).read_bytes()
+            if read_segment_note(raw, ()).sha256 != file_sha256(problem.path):
+                message = "the file's bytes are not what was signed"
+                return Problem("sha256_differs", message, problem.path.name)
+        except (OSError, NoteInvalid):
+            pass  # what is wrong with the note is told on its own
+    return Problem(problem.code, problem.message, problem.path.name)
+
+
+def _check_all(
+    work: list[tuple[LogReport, SignedSizes, list[LeavesReport], list[SegmentTask]]],
+    layout: Layout,
+    request: VerifyRequest,
+    trust: _Trust,
+    progress: Progress,
+) -> None:
+    tasks = [task for *_, mine in work for task in mine]
+    checked = _run(tasks, request.processes)
+    done = 0
+    for log, signed, hot, mine in work:
+        sealed = []
+        for _ in mine:
+            sealed.append(next(checked))
+            done += 1
+            progress(done, len(tasks))
+        if any(problem.code == "log_missing" for problem in log.problems):
+            continue
+        if not log.writer or not (sealed or hot or signed.roots or log.problems):
+            continue
+        check_log(
+            log,
+            Gathered(sealed, hot, trust.hot_key is not None),
+            signed,
+            LogFolders(layout.log(log.tenant, log.writer), layout.quarantine(log.tenant)),
+            sealed_only=request.sealed,
+        )
+
+
+def _run(tasks: Sequence[SegmentTask], processes: int) -> Iterator[LeavesReport]:
+    rows = sum(task.name.rows for task in tasks)
+    if processes < 2 or len(tasks) < 2 or rows < _PARALLEL_ROWS_MIN:
+        yield from map(check_segment, tasks)
+        return
+    # Spawned, not forked: this process has threads of Arrow.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(check_segment, tasks)
+
+
+def _strangers(layout: Layout, logs: list[LogReport]) -> None:
+    """Files and folders directly under `events/` that belong to no tenant."""
+    known = {f"tenant={tenant}" for tenant in layout.tenants()}
+    for path in sorted(layout.events.iterdir()) if layout.events.is_dir() else ():
+        if path.name not in known or not path.is_dir():
+            problem = Problem("not_a_segment", "not a tenant's folder", path.name)
+            logs.append(LogReport("", "", problems=[problem]))
+
+
+def _outcome(logs: list[LogReport], trust: _Trust) -> Outcome:
+    real = [log for log in logs if log.writer or log.problems]
+    outcome = outcome_of(real)
+    if outcome is Outcome.VERIFIED and not (trust.keys or trust.known):
+        return Outcome.UNANCHORED
+    return outcome
+
+
+def _anchor(trust: _Trust, logs: list[LogReport]) -> str:
+    if trust.known and any(log.anchored for log in logs):
+        return "known"
+    return "own-key" if trust.keys else "none"

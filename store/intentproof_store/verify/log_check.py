@@ -1,0 +1,311 @@
+"""One log: its leaves in order, the roots that they make, and what was signed of them.
+
+The steps, as `check_log` numbers them:
+
+1. Leaves from segments and hot frames, in order; where both have one, they agree.
+2. Places that nobody holds: hashes from the tiles may bridge them, the leaves are missing.
+3. At each signed size the root is what was signed.
+4. Tiles are what the leaves make.
+5. Sealed leaves above every checkpoint have a hot record; leaves under one are all at hand.
+6. The first leaf is the genesis.
+7. Erased halves are named by an erasure or retention leaf; quarantined bytes are whole.
+"""
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
+
+from ..errors import StoreError
+from ..layout import TILE_WIDTH, tile_path
+from ..merkle import HASH_BYTES, Frontier, root_of
+from ..tree import tile_hashes
+from .notes import SignedSizes
+from .report import LogReport, Problem
+from .segment_check import LeavesReport
+
+_ABSENT = bytes(HASH_BYTES)
+
+
+@dataclass(frozen=True)
+class LogFolders:
+    """Where a log's own files are."""
+
+    log: Path
+    quarantine: Path
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All the leaves of a log that are at hand, each report in the order of its first leaf."""
+
+    sealed: Sequence[LeavesReport]
+    hot: Sequence[LeavesReport]
+    hot_judged: bool
+
+
+class _Walk:
+    """The tree while it grows, with the hashes of the tiles' levels."""
+
+    def __init__(self) -> None:
+        self.frontier = Frontier()
+        self.levels: list[bytearray] = [bytearray()]
+        self.roots: dict[int, bytes] = {}
+
+    def extend(self, hashes: bytes, stops: Iterator[int], stop: int | None) -> int | None:
+        """Append leaf hashes, noting the root at every stop; the next stop."""
+        at = 0
+        while at < len(hashes):
+            end = len(hashes)
+            if stop is not None:
+                end = min(end, at + (stop - self.frontier.size) * HASH_BYTES)
+            self.frontier.extend(hashes[at:end])
+            at = end
+            while stop is not None and stop <= self.frontier.size:
+                self.roots[stop] = self.frontier.root()
+                stop = next(stops, None)
+        self.levels[0] += hashes
+        return stop
+
+
+def check_log(
+    report: LogReport,
+    gathered: Gathered,
+    signed: SignedSizes,
+    folders: LogFolders,
+    *,
+    sealed_only: bool,
+) -> None:
+    """Judge one log; what is found goes into `report`."""
+    sealed_end = max((leaves.end for leaves in gathered.sealed), default=0)
+    sizes = sorted(size for size in signed.roots if not sealed_only or size <= sealed_end)
+    report.checkpoint_size = sizes[-1] if sizes else 0
+    pieces = _in_order(report, gathered)  # (1)
+    walk = _walk(report, pieces, sizes, folders)  # (2)
+    _check_roots(report, walk, signed, sizes)  # (3)
+    _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
+    _check_cover(report, gathered, walk, sizes, sealed_end, sealed_only=sealed_only)  # (5)
+    _check_genesis(report, gathered)  # (6)
+    _check_erased(report, gathered)  # (7)
+    _check_quarantine(report, gathered, folders.quarantine)
+    report.size = walk.frontier.size
+    report.root = base64.b64encode(walk.frontier.root()).decode()
+    for leaves in (*gathered.sealed, *gathered.hot):
+        report.problems.extend(leaves.problems)
+    if not any(problem.code != "unsupported" for problem in report.problems):
+        report.events_verified = _events_below(pieces, report.checkpoint_size)
+
+
+def _in_order(report: LogReport, gathered: Gathered) -> list[LeavesReport]:
+    """Segments first; of hot frames, what no segment has. Both sides must tell the same."""
+    pieces = list(gathered.sealed)
+    end = max((leaves.end for leaves in pieces), default=0)
+    for leaves in gathered.hot:
+        overlap = _find(gathered.sealed, leaves.first)
+        if overlap is not None:
+            _compare(report, overlap, leaves)
+        elif leaves.first >= end:
+            pieces.append(leaves)
+            end = leaves.end
+        else:
+            pieces.append(leaves)
+    return sorted(pieces, key=lambda leaves: leaves.first)
+
+
+def _find(sealed: Sequence[LeavesReport], index: int) -> LeavesReport | None:
+    return next((leaves for leaves in sealed if leaves.first <= index < leaves.end), None)
+
+
+def _compare(report: LogReport, sealed: LeavesReport, hot: LeavesReport) -> None:
+    start = (hot.first - sealed.first) * HASH_BYTES
+    standing = sealed.hashes[start : start + len(hot.hashes)]
+    if standing != hot.hashes[: len(standing)]:
+        message = "a hot frame and the segment of the same leaves differ"
+        report.problems.append(Problem("hot_differs", message, log_index=hot.first))
+
+
+def _walk(
+    report: LogReport, pieces: Sequence[LeavesReport], sizes: Sequence[int], folders: LogFolders
+) -> _Walk:
+    walk = _Walk()
+    stops = iter(sizes)
+    stop = next(stops, None)
+    while stop == 0:
+        walk.roots[0] = walk.frontier.root()
+        stop = next(stops, None)
+    for leaves in pieces:
+        if leaves.first > walk.frontier.size:
+            bridge = _bridge(report, walk.frontier.size, leaves.first, folders)
+            if bridge is None:
+                return walk
+            stop = walk.extend(bridge, stops, stop)
+        if leaves.end > walk.frontier.size:
+            skip = (walk.frontier.size - leaves.first) * HASH_BYTES
+            stop = walk.extend(bytes(leaves.hashes[skip:]), stops, stop)
+    return walk
+
+
+def _bridge(report: LogReport, first: int, end: int, folders: LogFolders) -> bytes | None:
+    """Hashes of leaves that nobody holds, from the tiles, so that later roots can be checked."""
+    message = f"leaves {first} to {end - 1} are neither sealed nor hot"
+    report.problems.append(Problem("leaves_missing", message, log_index=first))
+    try:
+        return tile_hashes(folders.log / "tile", first, end)
+    except (StoreError, OSError):
+        return None
+
+
+def _check_roots(
+    report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Sequence[int]
+) -> None:
+    """A root that differs is tampering, unless a later signed root fits: then two notes fork."""
+    differing = [s for s in sizes if s in walk.roots and walk.roots[s] != signed.roots[s]]
+    fitting = [s for s in sizes if s in walk.roots and walk.roots[s] == signed.roots[s]]
+    for size in differing:
+        if fitting and fitting[-1] > size:
+            message = f"the signed roots of {size} and of {fitting[-1]} leaves cannot both be true"
+            report.problems.append(Problem("fork", message, f"checkpoint.{size}"))
+        else:
+            message = f"the root of the first {size} leaves is not the one that was signed"
+            report.problems.append(Problem("root_differs", message, f"checkpoint.{size}"))
+    report.anchored = signed.trusted and bool(fitting) and not differing
+
+
+def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:
+    """Each tile that stands is what the leaves make, as far as the leaves reach."""
+    level = 0
+    while len(levels[level]) >= HASH_BYTES * TILE_WIDTH:
+        hashes = levels[level]
+        above = bytearray()
+        for at in range(0, len(hashes) - len(hashes) % (TILE_WIDTH * HASH_BYTES), 8192):
+            above += root_of([bytes(hashes[k : k + 32]) for k in range(at, at + 8192, 32)])
+        levels.append(above)
+        level += 1
+    for level, hashes in enumerate(levels):
+        for index in range(len(hashes) // (TILE_WIDTH * HASH_BYTES) + 1):
+            start = index * TILE_WIDTH * HASH_BYTES
+            expected = hashes[start : start + TILE_WIDTH * HASH_BYTES]
+            for path in _standing(folder / tile_path(level, index)):
+                _check_tile(report, path, folder, bytes(expected))
+
+
+def _standing(full: Path) -> Iterable[Path]:
+    if full.is_file():
+        yield full
+    partial = full.with_name(full.name + ".p")
+    if partial.is_dir():
+        yield from sorted(path for path in partial.iterdir() if path.name.isdigit())
+
+
+def _check_tile(report: LogReport, path: Path, folder: Path, expected: bytes) -> None:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return  # a partial tile that became full while we read
+    width = int(path.name) if path.parent.name.endswith(".p") else TILE_WIDTH
+    shared = min(len(raw), len(expected))
+    if len(raw) != width * HASH_BYTES or raw[:shared] != expected[:shared]:
+        message = "a tile is not what the leaves make"
+        report.problems.append(Problem("tile_differs", message, f"tile/{path.relative_to(folder)}"))
+
+
+def _check_cover(
+    report: LogReport,
+    gathered: Gathered,
+    walk: _Walk,
+    sizes: Sequence[int],
+    sealed_end: int,
+    *,
+    sealed_only: bool,
+) -> None:
+    largest = report.checkpoint_size
+    if not sizes:
+        report.problems.append(
+            Problem("no_checkpoint", "no checkpoint of this log holds", None, None)
+        )
+    if walk.frontier.size < largest:
+        message = f"a checkpoint covers {largest} leaves, {walk.frontier.size} are at hand"
+        report.problems.append(Problem("leaves_missing", message, log_index=walk.frontier.size))
+    report.hot = sum(max(0, leaves.end - max(leaves.first, sealed_end)) for leaves in gathered.hot)
+    if sealed_only:
+        report.beyond = max(0, walk.frontier.size - largest)
+        return
+    report.unsigned_sealed = sum(
+        max(0, leaves.end - max(leaves.first, largest)) for leaves in gathered.sealed
+    )
+    hot = sum(max(0, h.end - max(h.first, largest)) for h in gathered.hot if h.first < sealed_end)
+    if report.unsigned_sealed > hot:
+        message = f"{report.unsigned_sealed} sealed leaves above every checkpoint, not hot"
+        report.problems.append(Problem("unsigned_sealed", message, log_index=largest))
+
+
+def _check_genesis(report: LogReport, gathered: Gathered) -> None:
+    for leaves in (*gathered.sealed, *gathered.hot):
+        if leaves.first == 0 and not any(
+            index == 0 and kind == "genesis" for index, kind, _ in leaves.details
+        ):
+            message = "the log does not begin with its genesis leaf"
+            report.problems.append(Problem("genesis_differs", message, log_index=0))
+            return
+
+
+def _details(gathered: Gathered, *kinds: str) -> Iterator[tuple[int, dict[str, object]]]:
+    for leaves in (*gathered.sealed, *gathered.hot):
+        for index, kind, text in leaves.details:
+            if kind in kinds:
+                try:
+                    detail = orjson.loads(text)
+                except ValueError:
+                    detail = {}
+                yield index, detail if isinstance(detail, dict) else {}
+
+
+def _check_erased(report: LogReport, gathered: Gathered) -> None:
+    erased = [each for leaves in (*gathered.sealed, *gathered.hot) for each in leaves.erased]
+    if not erased:
+        return
+    named: set[tuple[int, str]] = set()
+    for _, detail in _details(gathered, "erasure", "retention"):
+        which = detail.get("members", "all")
+        for index in _indexes(detail.get("log_indexes")):
+            named.update((index, m) for m in ("context", "payload") if which in (m, "all"))
+    for each in erased:
+        if tuple(each) not in named:
+            message = f"the {each.member} is gone, and no leaf of the log says that it was erased"
+            report.problems.append(
+                Problem("erased_without_leaf", message, log_index=each.log_index)
+            )
+
+
+def _indexes(listed: object) -> Iterable[int]:
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, int):
+            yield each
+        elif isinstance(each, list) and len(each) == 2 and all(isinstance(n, int) for n in each):
+            yield from range(each[0], each[1] + 1)
+
+
+def _check_quarantine(report: LogReport, gathered: Gathered, folder: Path) -> None:
+    for index, detail in _details(gathered, "quarantine"):
+        name = str(detail.get("file", ""))
+        path = folder / name
+        if not name or "/" in name or not path.is_file():
+            message = "the bytes of a quarantined span are missing"
+            report.problems.append(Problem("quarantine_missing", message, name, index))
+            continue
+        raw = path.read_bytes()
+        salt, content = raw[:QUARANTINE_SALT_BYTES], raw[QUARANTINE_SALT_BYTES:]
+        if commitment(QUARANTINE_DOMAIN, salt, content) != detail.get("sha256"):
+            message = "the bytes of a quarantined span are not what was logged"
+            report.problems.append(Problem("quarantine_differs", message, name, index))
+
+
+def _events_below(pieces: Sequence[LeavesReport], size: int) -> int:
+    return sum(
+        leaves.event_indexes[: max(0, size - leaves.first)].count(1) for leaves in pieces
+    )
+
+

@@ -1,0 +1,98 @@
+"""The signed notes of one log: which hold, and which contradict each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import NoteInvalid
+from ..layout import parse_checkpoint, parse_segment_note
+from ..note import (
+    Checkpoint,
+    VerifierKey,
+    open_note,
+    parse_checkpoint_text,
+    parse_note,
+    parse_segment_text,
+)
+from .report import LogReport, Problem
+
+
+@dataclass
+class SignedSizes:
+    """Checkpoints of a log by size. `trusted` where a key from outside signed them."""
+
+    roots: dict[int, bytes] = field(default_factory=dict)
+    trusted: bool = False
+
+
+def read_checkpoints(
+    folder: Path,
+    report: LogReport,
+    *,
+    keys: Sequence[VerifierKey],
+    known: Sequence[Checkpoint],
+) -> SignedSizes:
+    """Every checkpoint of the log's folder, and those that the reader brought along.
+
+    Where a trusted key is of this log, each note must be signed by it; without any, the notes are
+    read for what they say, and nothing they say is an anchor.
+    """
+    suffix = f"/{report.tenant}/{report.writer}"
+    own = [key for key in keys if key.name.endswith(suffix)]
+    sizes = SignedSizes(trusted=bool(own))
+    paths = sorted(folder.glob("checkpoint*")) if folder.is_dir() else []
+    for path in paths:
+        size = parse_checkpoint(path.name)
+        if size is None and path.name != "checkpoint":
+            continue  # a cosignature or a stranger: it can add nothing and take nothing away
+        try:
+            checkpoint = _open_checkpoint(path.read_bytes(), own, suffix)
+        except (NoteInvalid, OSError) as error:
+            report.problems.append(Problem("checkpoint_invalid", str(error), path.name))
+            continue
+        if size is not None and checkpoint.size != size:
+            message = f"its name says {size}, its text {checkpoint.size}"
+            report.problems.append(Problem("checkpoint_invalid", message, path.name))
+            continue
+        _add(sizes, report, checkpoint, path.name)
+    for checkpoint in known:
+        if checkpoint.origin.endswith(suffix):
+            _add(sizes, report, checkpoint, "the checkpoint that you brought")
+    return sizes
+
+
+def _open_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Checkpoint:
+    note = open_note(raw, own)[0] if own else parse_note(raw)
+    checkpoint = parse_checkpoint_text(note.text)
+    names = {key.name for key in own}
+    if (names and checkpoint.origin not in names) or not checkpoint.origin.endswith(suffix):
+        raise NoteInvalid(f"a checkpoint of another log: {checkpoint.origin}")
+    return checkpoint
+
+
+def _add(sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str) -> None:
+    standing = sizes.roots.setdefault(checkpoint.size, checkpoint.root)
+    if standing != checkpoint.root:
+        message = f"two signed checkpoints of size {checkpoint.size} have different roots"
+        report.problems.append(Problem("fork", message, file))
+
+
+def check_segment_notes(folder: Path, report: LogReport, keys: Sequence[VerifierKey]) -> None:
+    """Every segment note must hold, also one whose file is gone."""
+    suffix = f"/{report.tenant}/{report.writer}"
+    own = [key for key in keys if key.name.endswith(suffix)]
+    for path in sorted(folder.glob("segment.*")) if folder.is_dir() else []:
+        name = parse_segment_note(path.name, report.writer)
+        try:
+            raw = path.read_bytes()
+            note = parse_segment_text((open_note(raw, own)[0] if own else parse_note(raw)).text)
+        except (NoteInvalid, OSError) as error:
+            report.problems.append(Problem("note_invalid", str(error), path.name))
+            continue
+        said = (note.first, note.last, note.rev)
+        if name is None or said != (name.first, name.last, name.rev):
+            message = "its name is not what its text says"
+            report.problems.append(Problem("note_invalid", message, path.name))
+        elif not note.origin.endswith(suffix):
+            message = f"a note of another log: {note.origin}"
+            report.problems.append(Problem("note_invalid", message, path.name))

@@ -1,0 +1,150 @@
+"""What `verify` answers: problems, one report a log, and the outcome that follows from them."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Outcome(Enum):
+    """What was found; the first that applies, in this order."""
+
+    FORK = "fork"
+    TAMPERED = "tampered"
+    INCOMPLETE = "incomplete"
+    UNANCHORED = "unanchored"
+    VERIFIED = "verified"
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code (contract §7)."""
+        return {Outcome.VERIFIED: 0, Outcome.UNANCHORED: 3}.get(self, 2)
+
+
+# Problem codes by what they mean. A code that is in none is a remark, and decides nothing.
+_FORK = frozenset(("fork",))
+_TAMPERED = frozenset(
+    (
+        "checkpoint_invalid",
+        "column_differs",
+        "commitment_differs",
+        "erased_without_leaf",
+        "extra_columns",
+        "frame_forged",
+        "genesis_differs",
+        "hot_differs",
+        "leaf_invalid",
+        "leaf_misplaced",
+        "not_parquet",
+        "note_invalid",
+        "quarantine_differs",
+        "root_differs",
+        "sha256_differs",
+        "tile_differs",
+        "wrong_date",
+        "wrong_length",
+    )
+)
+_INCOMPLETE = frozenset(
+    (
+        "behind_known",
+        "empty_store",
+        "frame_damaged",
+        "leaves_missing",
+        "log_missing",
+        "no_checkpoint",
+        "not_a_segment",
+        "overlap",
+        "quarantine_missing",
+        "unknown_tenant",
+        "unsigned_file",
+        "unsigned_sealed",
+        "wrong_rows",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding: a stable code, words, and where, as far as that is known."""
+
+    code: str
+    message: str
+    file: str | None = None
+    log_index: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As in the JSON of `verify`."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "file": self.file,
+            "log_index": self.log_index,
+        }
+
+
+@dataclass
+class LogReport:
+    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
+
+    tenant: str
+    writer: str
+    size: int = 0
+    root: str = ""
+    checkpoint_size: int = 0
+    unsigned_sealed: int = 0
+    hot: int = 0
+    beyond: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    events_verified: int = 0
+    anchored: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """As in the JSON of `verify`."""
+        return {
+            "tenant": self.tenant,
+            "writer": self.writer,
+            "size": self.size,
+            "root": self.root,
+            "checkpoint_size": self.checkpoint_size,
+            "unsigned_sealed": self.unsigned_sealed,
+            "hot": self.hot,
+            "beyond": self.beyond,
+            "problems": [problem.document() for problem in self.problems],
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole answer."""
+
+    outcome: Outcome
+    anchor: str
+    logs: list[LogReport]
+
+    @property
+    def events_verified(self) -> int:
+        """Events that stand, unaltered, under a valid checkpoint."""
+        return sum(log.events_verified for log in self.logs)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of `verify` (contract §7)."""
+        return {
+            "ok": self.outcome is Outcome.VERIFIED,
+            "outcome": self.outcome.value,
+            "anchor": self.anchor,
+            "logs": [log.document() for log in self.logs],
+            "events_verified": self.events_verified,
+        }
+
+
+def outcome_of(logs: list[LogReport]) -> Outcome:
+    """The first outcome that applies. Verified asks for an anchor of every log."""
+    codes = {problem.code for log in logs for problem in log.problems}
+    if codes & _FORK:
+        return Outcome.FORK
+    if codes & _TAMPERED:
+        return Outcome.TAMPERED
+    if codes & _INCOMPLETE:
+        return Outcome.INCOMPLETE
+    anchored = bool(logs) and all(log.anchored for log in logs)
+    return Outcome.VERIFIED if anchored else Outcome.UNANCHORED

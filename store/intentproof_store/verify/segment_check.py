@@ -1,0 +1,168 @@
+"""One segment, checked from its bytes up. Runs in worker processes; shares nothing but its file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..columns import COLUMNS, SEGMENT_SCHEMA
+from ..layout import SegmentName, date_of
+from ..merkle import HASH_BYTES
+from ..rowcheck import BatchReport, Erased, check_batch
+from ..segments import file_sha256
+from .report import Problem
+
+_PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
+_BATCH_ROWS = 20_000
+_ABSENT = bytes(HASH_BYTES)
+_TOLD_KINDS = ("genesis", "erasure", "retention", "quarantine")
+
+
+@dataclass(frozen=True)
+class SegmentTask:
+    """A segment to check, and what its signed note says."""
+
+    path: Path
+    tenant: str
+    name: SegmentName
+    day: str
+    sha256: str
+
+
+@dataclass
+class LeavesReport:
+    """What consecutive leaves say: their hashes, 32 bytes each, zeros where a leaf is absent."""
+
+    first: int
+    hashes: bytearray
+    problems: list[Problem] = field(default_factory=list)
+    event_indexes: bytearray = field(default_factory=bytearray)
+    erased: list[Erased] = field(default_factory=list)
+    details: list[tuple[int, str, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, first: int, rows: int) -> "LeavesReport":
+        """An empty report of so many leaves."""
+        return cls(first, bytearray(rows * HASH_BYTES), event_indexes=bytearray(rows))
+
+    @property
+    def end(self) -> int:
+        """One past the last leaf."""
+        return self.first + len(self.event_indexes)
+
+    def add(self, batch: pa.RecordBatch, checked: BatchReport, file: str) -> None:
+        """Take a checked batch; a log index outside or twice is a problem."""
+        indexes = batch.column("log_index").to_pylist()
+        for index, hashed in zip(indexes, checked.leaf_hashes, strict=True):
+            place = -1 if index is None else (index - self.first) * HASH_BYTES
+            if not 0 <= place < len(self.hashes) or self.hashes[place : place + 32] != _ABSENT:
+                message = f"log index {index} is twice or outside the segment"
+                self.problems.append(Problem("column_differs", message, file, index))
+                continue
+            self.hashes[place : place + HASH_BYTES] = hashed
+        events = pc.indices_nonzero(pc.equal(batch.column("kind"), "event")).to_pylist()
+        for row in events:
+            if indexes[row] is not None and self.first <= indexes[row] < self.end:
+                self.event_indexes[indexes[row] - self.first] = 1
+        for problem in checked.problems[: _PROBLEMS_MAX - len(self.problems)]:
+            self.problems.append(
+                Problem(problem.code, problem.message, file, problem.log_index)
+            )
+        for index in checked.unsupported:
+            self.problems.append(Problem("unsupported", "a later leaf version", file, index))
+        for index, kind in checked.unknown_kinds:
+            message = f"a leaf of a kind that this verifier does not know: {kind!r}"
+            self.problems.append(Problem("unknown_kind", message, file, index))
+        self.erased.extend(checked.erased)
+        told = batch.filter(pc.is_in(batch.column("kind"), value_set=pa.array(_TOLD_KINDS)))
+        for leaf, index in zip(
+            told.column("leaf").to_pylist(), told.column("log_index").to_pylist(), strict=True
+        ):
+            # From the hashed bytes, never from a column beside them.
+            members = _members(leaf)
+            self.details.append((index, members.get("kind", ""), members.get("detail", "{}")))
+
+
+def _members(leaf: bytes | None) -> dict[str, str]:
+    try:
+        members = orjson.loads(leaf or b"")
+    except ValueError:
+        return {}
+    return members if isinstance(members, dict) else {}
+
+
+def check_segment(task: SegmentTask) -> LeavesReport:
+    """Check a segment's file: its SHA-256, its columns, each row, each leaf's place and date."""
+    file = task.path.name
+    report = LeavesReport.of(task.name.first, task.name.rows)
+    if file_sha256(task.path) != task.sha256:
+        report.problems.append(
+            Problem("sha256_differs", "the file's bytes are not what was signed", file)
+        )
+    try:
+        _check_rows(task, report)
+    except (OSError, pa.ArrowException, UnicodeDecodeError, ValueError) as error:
+        report.problems.append(Problem("not_parquet", f"cannot be read: {error}", file))
+    return report
+
+
+def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
+    file = task.path.name
+    # The file's own schema, without what pandas or Arrow may have added to its metadata.
+    with pq.ParquetFile(task.path, page_checksum_verification=True) as parquet:
+        names = parquet.schema_arrow.names
+        if list(names[: len(COLUMNS)]) != list(COLUMNS):
+            report.problems.append(Problem("not_parquet", "columns are missing", file))
+            return
+        if len(names) > len(COLUMNS) and not _of_later_version(parquet):
+            extra = ", ".join(names[len(COLUMNS) :])
+            report.problems.append(
+                Problem("extra_columns", f"columns that no leaf vouches for: {extra}", file)
+            )
+        before: tuple[str, int] | None = None
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(COLUMNS)):
+            rows = batch.cast(SEGMENT_SCHEMA)
+            checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
+            report.add(rows, checked, file)
+            _check_dates(task, report, rows)
+            before = _check_order(report, rows, before, file)
+
+
+def _of_later_version(parquet: pq.ParquetFile) -> bool:
+    """Whether any leaf is of a version that this verifier does not know."""
+    known = b'"v":"intentproof.leaf.v1"'
+    return any(
+        known not in (leaf or b"")
+        for batch in parquet.iter_batches(columns=["leaf"])
+        for leaf in batch.column(0).to_pylist()
+    )
+
+
+def _check_dates(task: SegmentTask, report: LeavesReport, rows: pa.RecordBatch) -> None:
+    bounds = pc.min_max(rows.column("received_ns")).as_py()
+    for received_ns in (bounds["min"], bounds["max"]):
+        if received_ns is not None and date_of(received_ns) != task.day:
+            message = f"the folder says {task.day}, a leaf was received on {date_of(received_ns)}"
+            report.problems.append(Problem("wrong_date", message, task.path.name))
+            return
+
+
+def _check_order(
+    report: LeavesReport, rows: pa.RecordBatch, before: tuple[str, int] | None, file: str
+) -> tuple[str, int] | None:
+    """Rows stand by trace id, then log index; a reader's statistics rely on it."""
+    # Rows without a trace id come last: U+FFFF is after every hex digit.
+    keys = [
+        (trace if trace is not None else "\uffff", index if index is not None else -1)
+        for trace, index in zip(
+            rows.column("trace_id").to_pylist(), rows.column("log_index").to_pylist(), strict=True
+        )
+    ]
+    if keys != sorted(keys) or (before is not None and keys and keys[0] < before):
+        report.problems.append(
+            Problem("column_differs", "rows are not sorted by trace id and log index", file)
+        )
+    return keys[-1] if keys else before
