@@ -9,7 +9,7 @@ from .errors import EventInvalid
 
 DURATION_TOLERANCE_MS = 1  # the public API's tolerance
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}):(\d{2})(?:\.(\d+))?([Zz]|[+-]\d{2}:\d{2})"
+    r"(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}):(\d{2})(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 )
 
 
@@ -71,7 +71,7 @@ def _time_issues(event: dict[str, Any]) -> list[str]:
     if completed < started:
         issues.append("completedAt: before startedAt")  # (2)
     duration = event.get("durationMs")
-    if not isinstance(duration, (int, float)) or not math.isfinite(duration):
+    if not _is_finite(duration):
         issues.append("durationMs: must be a finite number")
     elif abs(duration - max(0, round((completed - started) / 1000))) > DURATION_TOLERANCE_MS:
         issues.append("durationMs: not what startedAt and completedAt say, within 1 ms")  # (3)
@@ -84,3 +84,10 @@ def _is_cause(cause: Any) -> bool:
         and isinstance(cause.get("name"), str)
         and isinstance(cause.get("message"), str)
     )
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # an integer beyond a double
+        return False

@@ -31,6 +31,7 @@ class SpanRejected(SchemaError, ValueError):
         super().__init__(f"{field}: {message}")
         self.reason = reason
         self.field = field
+        self.message = message
 
 
 class EventInvalid(SchemaError, ValueError):

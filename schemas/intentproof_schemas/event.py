@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from . import names
-from .canonical import text
+from .canonical import canonical, text
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MEMBER = re.compile(r'"((?:[^"\\]|\\.)*)":(?:"(?:[^"\\]|\\.)*"|[^,}]*)')
@@ -72,24 +72,22 @@ def timestamp(us: int) -> str:
 
 def context_text(event: ExecutionEvent) -> bytes:
     """JCS of {attributes, correlationId, intent}, each present iff the event has it."""
-    parts = []
-    if event.attributes:
-        parts.append(b'"attributes":' + event.attributes.encode())
+    attributes = f'"attributes":{event.attributes},' if event.attributes else ""
+    correlation = ""
     if event.correlation_id:
-        parts.append(b'"correlationId":' + text(event.correlation_id))
-    parts.append(b'"intent":' + text(event.intent))
-    return b"{" + b",".join(parts) + b"}"
+        correlation = f'"correlationId":{_quoted(event.correlation_id)},'
+    return f'{{{attributes}{correlation}"intent":{_quoted(event.intent)}}}'.encode()
 
 
 def payload_text(event: ExecutionEvent) -> bytes:
     """JCS of {error, inputs, output}, each present iff the event has it."""
-    parts = []
-    if event.error is not None:
-        parts.append('"error":' + event.error)
-    parts.append('"inputs":' + event.inputs)
-    if event.output is not None:
-        parts.append('"output":' + event.output)
-    return ("{" + ",".join(parts) + "}").encode()
+    error = "" if event.error is None else f'"error":{event.error},'
+    output = "" if event.output is None else f',"output":{event.output}'
+    return f'{{{error}"inputs":{event.inputs}{output}}}'.encode()
+
+
+def _quoted(value: str) -> str:
+    return text(value).decode()
 
 
 def shown_attributes(attributes: str, *, trace_id: str, span_id: str) -> str:
@@ -110,13 +108,12 @@ def event_text(event: ExecutionEvent) -> bytes:
         event.attributes, trace_id=event.trace_id, span_id=event.span_id
     ).encode()
     completed = completed_us(event.started_ns, event.completed_ns)
-    elapsed = completed - microseconds(event.started_ns)
     members: list[tuple[bytes, bytes | None]] = [
         (b"action", text(event.action)),
         (b"attributes", attributes or None),
         (b"completedAt", text(timestamp(completed))),
         (b"correlationId", text(event.correlation_id) if event.correlation_id else None),
-        (b"durationMs", canonical_milliseconds(elapsed)),
+        (b"durationMs", canonical(duration_ms(event.started_ns, event.completed_ns))),
         (b"error", None if event.error is None else event.error.encode()),
         (b"id", text(event.event_id)),
         (b"inputs", event.inputs.encode()),
@@ -127,12 +124,6 @@ def event_text(event: ExecutionEvent) -> bytes:
     ]
     shown = (b'"' + name + b'":' + value for name, value in members if value is not None)
     return b"{" + b",".join(shown) + b"}"
-
-
-def canonical_milliseconds(us: int) -> bytes:
-    """A number of microseconds as JCS milliseconds: no fraction where there is none."""
-    whole, rest = divmod(us, 1000)
-    return b"%d" % whole if rest == 0 else (b"%d.%03d" % (whole, rest)).rstrip(b"0")
 
 
 def event_hash(event: ExecutionEvent) -> str:

@@ -7,16 +7,19 @@ infinities their names, bytes base64, lone surrogates U+FFFD, and of duplicate k
 import base64
 import json
 import math
+import re
 from typing import Any
 
 import orjson
 
-from .canonical import canonical, dump_plain, is_plain
+from .canonical import ATOMS, canonical, dump_plain, is_plain
 from .errors import NotJson, SpanRejected
 from .span import KeyValues, Value
 
 LEVELS_MAX = 64  # contract §2; OpenTelemetry's AttributeValueDepthLimit
 INTEGER_MAX = 2**53 - 1  # RFC 7493 section 2.2
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 _DOUBLE_DIGITS_MAX = 309  # the largest double has 309 digits before the point
 
 
@@ -41,8 +44,19 @@ def whole_text(value: str) -> str:
 
 
 def json_integer(value: int) -> int | str:
-    """An integer as JSON may carry it: itself within 2^53 - 1, else its decimal text."""
-    return value if -INTEGER_MAX <= value <= INTEGER_MAX else str(value)
+    """An integer as JSON may carry it: itself within 2^53 - 1, else its decimal text.
+
+    Raises SpanRejected for an integer that Python refuses to print; OTLP cannot carry one.
+    """
+    return value if -INTEGER_MAX <= value <= INTEGER_MAX else decimal_text(value)
+
+
+def decimal_text(value: int) -> str:
+    """An integer's decimal digits. Raises SpanRejected where those would be thousands."""
+    try:
+        return str(value)
+    except ValueError as error:
+        raise SpanRejected("out_of_range", "an int", "has thousands of digits") from error
 
 
 def json_float(value: float) -> float | str:
@@ -94,9 +108,9 @@ def read_json(text: str, duplicates: Duplicates) -> tuple[Any, bytes]:
     Raises NotJson for what is not RFC 8259, is nested deeper than 64 levels, or holds a number
     beyond the range of a double. Duplicate keys that were dropped are added to `duplicates`.
     """
-    fast = _read_plain(text)
-    if fast is not None:
-        return fast
+    plain = _read_plain(text)
+    if plain is not None:
+        return plain
     found = Duplicates()
     value = _read_any(text, found)
     duplicates.count += found.count
@@ -109,11 +123,15 @@ def _read_plain(text: str) -> tuple[Any, bytes] | None:
     orjson keeps the last of duplicate keys in silence. Without a backslash in the text, each of
     its strings costs two quotation marks on both sides, so a dropped key shows in their number.
     """
+    if "\\" in text:
+        return None
     try:
         value = orjson.loads(text)
     except (ValueError, RecursionError):
         return None
-    if "\\" in text or not is_plain(value, LEVELS_MAX):
+    # Most texts are a flat object with ASCII keys: a whole text in ASCII shows the latter at once.
+    flat = type(value) is dict and text.isascii() and ATOMS.issuperset(map(type, value.values()))
+    if not flat and not is_plain(value, LEVELS_MAX):
         return None
     out = dump_plain(value)
     if out is None or out.count(b'"') != text.count('"'):
@@ -122,6 +140,9 @@ def _read_plain(text: str) -> tuple[Any, bytes] | None:
 
 
 def _read_any(text: str, duplicates: Duplicates) -> Any:
+    if _levels(text) > LEVELS_MAX:
+        raise NotJson(f"nested deeper than {LEVELS_MAX} levels")
+
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for raw_key, item in items:
@@ -129,7 +150,7 @@ def _read_any(text: str, duplicates: Duplicates) -> Any:
             if key in result:
                 duplicates.count += 1
             else:
-                result[key] = whole_text(item) if isinstance(item, str) else item
+                result[key] = item
         return result
 
     decoder = json.JSONDecoder(
@@ -139,24 +160,29 @@ def _read_any(text: str, duplicates: Duplicates) -> Any:
         parse_constant=_refuse_constant,
     )
     try:
-        # JSON's white space only: str.strip() would also take U+00A0 and its like.
-        value = decoder.decode(text)
+        return _whole(decoder.decode(text))
     except (ValueError, RecursionError) as error:
         raise NotJson(str(error)) from error
-    return _checked(value, LEVELS_MAX)
 
 
-def _checked(value: Any, levels: int) -> Any:
-    """`value` with whole strings inside arrays too; NotJson past `levels` levels."""
+def _levels(text: str) -> int:
+    """How deep brackets outside strings nest: of the text, dropped members included."""
+    deepest = level = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        level += 1 if bracket in "[{" else -1
+        deepest = max(deepest, level)
+    return deepest
+
+
+def _whole(value: Any) -> Any:
+    """`value` with whole strings only; keys are whole already."""
     if isinstance(value, str):
         return whole_text(value)
-    if not isinstance(value, (dict, list)):
-        return value
-    if levels <= 0:
-        raise NotJson(f"nested deeper than {LEVELS_MAX} levels")
     if isinstance(value, dict):
-        return {key: _checked(item, levels - 1) for key, item in value.items()}
-    return [_checked(item, levels - 1) for item in value]
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value
 
 
 def _read_integer(digits: str) -> int | str:

@@ -64,19 +64,27 @@ def event_leaf(
         "v": VERSION,
         "writer": writer,
     }
-    for key in ("trace_id", "span_id", "parent_span_id", "run_id", "stage", "stream_id"):
-        value = getattr(event, key)
-        if value:
-            members[key] = value
-    for key in (
-        "sequence",
-        "dropped_attributes_count",
-        "dropped_events_count",
-        "dropped_links_count",
-    ):
-        number = getattr(event, key)
-        if number:
-            members[key] = str(number)
+    # One `if` a member: this runs for every event, and a loop over names costs three times as much.
+    if event.trace_id.strip("0"):  # neither absent nor all zero
+        members["trace_id"] = event.trace_id
+    if event.span_id.strip("0"):
+        members["span_id"] = event.span_id
+    if event.parent_span_id.strip("0"):
+        members["parent_span_id"] = event.parent_span_id
+    if event.run_id:
+        members["run_id"] = event.run_id
+    if event.stage:
+        members["stage"] = event.stage
+    if event.stream_id:
+        members["stream_id"] = event.stream_id
+    if event.sequence:
+        members["sequence"] = str(event.sequence)
+    if event.dropped_attributes_count:
+        members["dropped_attributes_count"] = str(event.dropped_attributes_count)
+    if event.dropped_events_count:
+        members["dropped_events_count"] = str(event.dropped_events_count)
+    if event.dropped_links_count:
+        members["dropped_links_count"] = str(event.dropped_links_count)
     return leaf_bytes(members)
 
 
@@ -89,7 +97,7 @@ def numbered_leaf(event: ExecutionEvent, *, tenant: str, writer: str, received_n
         "sequence": str(event.sequence),
         "stream_id": event.stream_id,
         "tenant": tenant,
-        "trace_id": event.trace_id,
+        "trace_id": event.trace_id if event.trace_id.strip("0") else "",
         "v": VERSION,
         "writer": writer,
     }
@@ -114,7 +122,10 @@ def detail_leaf(
 
 def leaf_bytes(members: Mapping[str, str]) -> bytes:
     """JCS of a flat object of strings with ASCII keys. Raises LeafInvalid over 32 KiB."""
-    raw = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+    try:
+        raw = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+    except TypeError as error:
+        raise LeafInvalid(f"a leaf that UTF-8 cannot write: {error}") from error
     if len(raw) > LEAF_BYTES_MAX:
         raise LeafInvalid(f"a leaf of {len(raw)} bytes, the limit is {LEAF_BYTES_MAX}")
     return raw

@@ -8,12 +8,21 @@ import re
 from typing import Any
 
 from . import names
-from .canonical import canonical
+from .canonical import ATOMS, canonical, dump_plain
 from .errors import NotJson, SpanRejected
 from .event import ExecutionEvent
-from .jsontext import LEVELS_MAX, Duplicates, json_object, json_value, read_json, whole_text
+from .jsontext import (
+    INTEGER_MAX,
+    LEVELS_MAX,
+    Duplicates,
+    decimal_text,
+    json_object,
+    json_value,
+    read_json,
+    whole_text,
+)
 from .rules import CONVENTIONS, DECLARED, Rule
-from .span import KeyValues, Pairs, Span, SpanLink, Value
+from .span import Pairs, Span, SpanLink, Value
 
 INTENT_BYTES_MAX = 4096  # contract §2
 TEXT_BYTES_MAX = 256  # contract §2: every other text of the table
@@ -22,11 +31,22 @@ EVENT_BYTES_MAX = 1 << 20  # contract §2: inputs, output, error and attributes 
 _BLANK = "\t\n\r "
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 _UUID8 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.I)
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _INT64_MAX = 2**63 - 1
+_INPUTS = (names.INPUTS,)
+_OUTPUT = (names.OUTPUT,)
+_OPTIONAL_TEXTS = (
+    (names.CORRELATION_ID, True),
+    (names.RUN_ID, True),
+    (names.STAGE, True),
+    (names.STREAM_ID, False),
+)
 _NOT_KEPT = frozenset((*names.PRODUCER_ATTRIBUTES, *names.MAPPED_ATTRIBUTES))
 _NOT_KEPT_BY_RULE = {rule.name: _NOT_KEPT | rule.sources() for rule in CONVENTIONS}
+_TIME_RANGE = "beyond a signed 64-bit number of nanoseconds"
 _STATUS_ERROR = 2
 _STATUS_UNSET = 0
+_RESOURCE = frozenset(names.RESOURCE_ATTRIBUTES)
 _NO_TRACE = bytes(16)
 _NO_SPAN = bytes(8)
 
@@ -47,12 +67,14 @@ def map_span(span: Span, *, event_bytes_max: int = EVENT_BYTES_MAX) -> Execution
     """
     duplicates = Duplicates()
     given = _first_of_each(span.attributes, duplicates)
-    rule = _rule_of(given)  # (1)
-    if rule is None and names.INTENT not in given:
+    declared = names.INTENT in given  # (1)
+    rule = None if declared else _rule_of(given)
+    if rule is None and not declared:
         return None
     _check_ids_and_times(span)  # (2)
     action = _action(span, given, rule)  # (3)
     intent = _intent(given, rule, action)
+    texts = _optional_texts(given)
     status, error = _status(span, given, duplicates)  # (4)
     inputs = _inputs(given, rule, duplicates)  # (5)
     output = _output(given, rule, duplicates, status)
@@ -64,30 +86,32 @@ def map_span(span: Span, *, event_bytes_max: int = EVENT_BYTES_MAX) -> Execution
             "inputs, output, error and attributes",
             f"{size} bytes together, the limit is {event_bytes_max}",
         )
+    parent = span.parent_span_id
+    # In the order of the fields: keywords would cost as much as the rest of the call.
     return ExecutionEvent(
-        event_id=_event_id(span, given),
-        trace_id=span.trace_id.hex(),
-        span_id=span.span_id.hex(),
-        parent_span_id="" if span.parent_span_id == _NO_SPAN else span.parent_span_id.hex(),
-        action=action,
-        status=status,
-        started_ns=span.start_ns,
-        completed_ns=span.end_ns,
-        provenance="declared" if rule is None else "observed",
-        mapping_rule=DECLARED if rule is None else rule.name,
-        intent=intent,
-        correlation_id=_text(given, names.CORRELATION_ID, integers=True),
-        attributes=attributes.decode(),
-        inputs=inputs.decode(),
-        output=None if output is None else output.decode(),
-        error=None if error is None else error.decode(),
-        run_id=_text(given, names.RUN_ID, integers=True),
-        stage=_text(given, names.STAGE, integers=True),
-        stream_id=_text(given, names.STREAM_ID),
-        sequence=_sequence(given),
-        dropped_attributes_count=span.dropped_attributes_count,
-        dropped_events_count=span.dropped_events_count,
-        dropped_links_count=span.dropped_links_count,
+        _event_id(span, given),
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        "" if parent == _NO_SPAN else parent.hex(),
+        action,
+        status,
+        span.start_ns,
+        span.end_ns,
+        "declared" if rule is None else "observed",
+        DECLARED if rule is None else rule.name,
+        intent,
+        texts.get(names.CORRELATION_ID, ""),
+        attributes.decode(),
+        inputs.decode(),
+        None if output is None else output.decode(),
+        None if error is None else error.decode(),
+        texts.get(names.RUN_ID, ""),
+        texts.get(names.STAGE, ""),
+        texts.get(names.STREAM_ID, ""),
+        _sequence(given) if names.SEQUENCE in given else 0,
+        span.dropped_attributes_count,
+        span.dropped_events_count,
+        span.dropped_links_count,
     )
 
 
@@ -99,17 +123,16 @@ def is_taken(span: Span) -> bool:
 
 def default_event_id(trace_id: bytes, span_id: bytes) -> str:
     """The version-8 UUID (RFC 9562) that names a span's event unless the producer names it."""
-    raw = bytearray(hashlib.sha256(trace_id + span_id).digest()[:16])
-    raw[6] = 0x80 | raw[6] & 0x0F
-    raw[8] = 0x80 | raw[8] & 0x3F
-    digits = raw.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    digits = hashlib.sha256(trace_id + span_id).hexdigest()
+    variant = _VARIANT[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def _first_of_each(pairs: Pairs, duplicates: Duplicates) -> dict[str, Value]:
     first: dict[str, Value] = {}
-    for raw_key, value in pairs:
-        key = raw_key if raw_key.isascii() else whole_text(raw_key)
+    for key, value in pairs:
+        if not key.isascii():
+            key = whole_text(key)  # noqa: PLW2901 - surrogates go before keys are compared
         if key in first:
             duplicates.count += 1
         else:
@@ -118,9 +141,7 @@ def _first_of_each(pairs: Pairs, duplicates: Duplicates) -> dict[str, Value]:
 
 
 def _rule_of(given: dict[str, Value]) -> Rule | None:
-    """The first convention that takes the span; None also for a declared intent."""
-    if names.INTENT in given:
-        return None
+    """The first convention that takes the span."""
     for rule in CONVENTIONS:
         key, wanted = rule.marker
         if given.get(key) == wanted:
@@ -135,12 +156,10 @@ def _check_ids_and_times(span: Span) -> None:
         raise SpanRejected("bad_id", "span_id", "must be 8 bytes, not all zero")
     if span.parent_span_id and len(span.parent_span_id) != len(_NO_SPAN):
         raise SpanRejected("bad_id", "parent_span_id", "must be 8 bytes or empty")
-    for field, ns in (
-        ("start_time_unix_nano", span.start_ns),
-        ("end_time_unix_nano", span.end_ns),
-    ):
-        if not -_INT64_MAX - 1 <= ns <= _INT64_MAX:
-            raise SpanRejected("bad_time", field, "beyond a signed 64-bit number of nanoseconds")
+    if not -_INT64_MAX - 1 <= span.start_ns <= _INT64_MAX:
+        raise SpanRejected("bad_time", "start_time_unix_nano", _TIME_RANGE)
+    if not -_INT64_MAX - 1 <= span.end_ns <= _INT64_MAX:
+        raise SpanRejected("bad_time", "end_time_unix_nano", _TIME_RANGE)
 
 
 def _text(
@@ -158,11 +177,19 @@ def _text(
         if not integers or isinstance(value, bool) or not isinstance(value, int):
             wanted = "a string or an int" if integers else "a string"
             raise SpanRejected("wrong_type", key, f"must be {wanted}")
-        value = str(value)
+        value = decimal_text(value)
     trimmed = whole_text(value).strip(_BLANK)
     if len(trimmed) * 4 > bytes_max and len(trimmed.encode()) > bytes_max:
         raise SpanRejected("too_long", key, f"over {bytes_max} bytes")
     return trimmed
+
+
+def _optional_texts(given: dict[str, Value]) -> dict[str, str]:
+    return {
+        key: _text(given, key, integers=integers)
+        for key, integers in _OPTIONAL_TEXTS
+        if key in given
+    }
 
 
 def _cut(value: str, bytes_max: int) -> str:
@@ -203,6 +230,8 @@ def _intent(given: dict[str, Value], rule: Rule | None, action: str) -> str:
 
 def _event_id(span: Span, given: dict[str, Value]) -> str:
     own = default_event_id(span.trace_id, span.span_id)
+    if names.EVENT_ID not in given:
+        return own
     explicit = _text(given, names.EVENT_ID, integers=True)
     if explicit and explicit != own and _UUID8.fullmatch(explicit):
         raise SpanRejected(
@@ -255,12 +284,14 @@ def _source(given: dict[str, Value], keys: tuple[str, ...]) -> str | None:
     for key in keys:
         if key in given:
             value = given[key]
-            if not isinstance(value, str) or value.strip(_BLANK):
+            if not isinstance(value, str) or value[:1] > " " or value.strip(_BLANK):
                 return key
     return None
 
 
-def _read(given: dict[str, Value], key: str, rule: Rule | None, found: Duplicates) -> Any:
+def _read(
+    given: dict[str, Value], key: str, rule: Rule | None, found: Duplicates
+) -> tuple[Any, bytes]:
     """What stands at `key`: its JSON value, and its JCS text."""
     value = given[key]
     try:
@@ -274,12 +305,14 @@ def _read(given: dict[str, Value], key: str, rule: Rule | None, found: Duplicate
             return value, canonical(value)
         plain = json_value(value, found, LEVELS_MAX)
     except SpanRejected as error:
-        raise SpanRejected(error.reason, key, f"over {LEVELS_MAX} levels") from error
+        raise SpanRejected(error.reason, key, error.message) from error
     return plain, canonical(plain)
 
 
 def _is_json_text(given: dict[str, Value], key: str, rule: Rule | None) -> bool:
-    for source, mime_key in rule.json_types if rule is not None else ():
+    if rule is None:
+        return True
+    for source, mime_key in rule.json_types:
         mime = given.get(mime_key)
         if source == key and isinstance(mime, str):
             bare = mime.partition(";")[0].strip().lower()
@@ -288,8 +321,7 @@ def _is_json_text(given: dict[str, Value], key: str, rule: Rule | None) -> bool:
 
 
 def _inputs(given: dict[str, Value], rule: Rule | None, duplicates: Duplicates) -> bytes:
-    keys = (names.INPUTS, *rule.inputs) if rule is not None else (names.INPUTS,)
-    key = _source(given, keys)
+    key = _source(given, _INPUTS if rule is None else (*_INPUTS, *rule.inputs))
     if key is None:
         return b"{}"
     value, jcs = _read(given, key, rule, duplicates)
@@ -301,8 +333,7 @@ def _inputs(given: dict[str, Value], rule: Rule | None, duplicates: Duplicates) 
 def _output(
     given: dict[str, Value], rule: Rule | None, duplicates: Duplicates, status: str
 ) -> bytes | None:
-    keys = (names.OUTPUT, *rule.output) if rule is not None else (names.OUTPUT,)
-    key = _source(given, keys)
+    key = _source(given, _OUTPUT if rule is None else (*_OUTPUT, *rule.output))
     if key is None:
         return b"null" if status == "ok" else None
     return bytes(_read(given, key, rule, duplicates)[1])
@@ -318,7 +349,7 @@ def _attributes(
     for key, value in given.items():
         if key in left_out:
             continue
-        if _KEY.fullmatch(key):
+        if key in _WELL_FORMED or _is_event_key(key):
             kept[key] = _attribute(key, value, duplicates)
         else:
             other[key] = _nested(key, value, duplicates)
@@ -337,19 +368,39 @@ def _attributes(
         kept[names.OTHER] = canonical(other).decode()
     if duplicates.count:
         kept[names.DUPLICATE_KEYS] = duplicates.count
-    return canonical(kept) if kept else b""
+    if not kept:
+        return b""
+    # Keys are ASCII by now: what is left to ask of the fast path is that no value is a float.
+    flat = ATOMS.issuperset(map(type, kept.values()))
+    return (dump_plain(kept) if flat else None) or canonical(kept)
+
+
+# Keys seen to be well-formed: telemetry repeats a few keys for ever, and a set answers at once.
+_WELL_FORMED: set[str] = set()
+_WELL_FORMED_MAX = 4096
+
+
+def _is_event_key(key: str) -> bool:
+    if _KEY.fullmatch(key) is None:
+        return False
+    if len(_WELL_FORMED) < _WELL_FORMED_MAX:
+        _WELL_FORMED.add(key)
+    return True
 
 
 def _resource(resource: Pairs, duplicates: Duplicates) -> list[tuple[str, Value]]:
-    wanted = [pair for pair in resource if pair[0] in names.RESOURCE_ATTRIBUTES]
+    wanted = [pair for pair in resource if pair[0] in _RESOURCE]
     first = _first_of_each(wanted, duplicates)
     return [(key, value) for key, value in first.items() if value is not None and value != ""]
 
 
 def _attribute(key: str, value: Value, duplicates: Duplicates) -> Any:
     """A value as an event's flat attributes hold it: arrays and maps as their JCS text."""
-    if type(value) is str:
-        return whole_text(value)
+    kind = type(value)
+    if kind is str:
+        return value if value.isascii() else whole_text(value)
+    if kind is bool or (kind is int and -INTEGER_MAX <= value <= INTEGER_MAX):
+        return value
     plain = _nested(key, value, duplicates)
     return canonical(plain).decode() if isinstance(plain, (dict, list)) else plain
 
@@ -358,7 +409,7 @@ def _nested(key: str, value: Value, duplicates: Duplicates) -> Any:
     try:
         return json_value(value, duplicates)
     except SpanRejected as error:
-        raise SpanRejected(error.reason, key, f"over {LEVELS_MAX} levels") from error
+        raise SpanRejected(error.reason, key, error.message) from error
 
 
 def _link(link: SpanLink, duplicates: Duplicates) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Tenant names become folders, so that they are checked here, where folders are na
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 from intentproof_schemas import TENANT, WRITER
@@ -21,6 +21,7 @@ _CHECKPOINT = re.compile(r"checkpoint\.(\d{1,20})")
 _DATE_FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _TENANT_FOLDER = re.compile(r"tenant=(.+)")
 TILE_WIDTH = 256
+DAY_NS = 86_400 * 10**9
 
 
 @dataclass(frozen=True, order=True)
@@ -82,11 +83,19 @@ def parse_date_folder(name: str) -> str | None:
     return match[1] if match else None
 
 
+def day_number(ns: int) -> int:
+    """The UTC day of Unix nanoseconds, counted from 1970-01-01."""
+    return ns // DAY_NS
+
+
+def day_text(day: int) -> str:
+    """A day number as in folder names."""
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
+
+
 def date_of(ns: int) -> str:
     """The UTC date of Unix nanoseconds, as in folder names."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=ns // 1000)).strftime(
-        "%Y-%m-%d"
-    )
+    return day_text(day_number(ns))
 
 
 def tile_path(level: int, index: int, width: int = TILE_WIDTH) -> str:
@@ -98,6 +107,11 @@ def tile_path(level: int, index: int, width: int = TILE_WIDTH) -> str:
         rest //= 1000
     path = f"{level}/" + "/".join(reversed(groups))
     return path if width == TILE_WIDTH else f"{path}.p/{width}"
+
+
+def quarantine_file(sha256: str) -> str:
+    """The name of the file whose commitment a quarantine leaf has."""
+    return sha256.removeprefix("sha256:")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class LogFactory:
         log = TenantLog(
             tenant=tenant,
             sameness=Sameness(look_up=self._look_up, today=day),
-            quarantine=Quarantine(self._layout.quarantine(tenant), self._identity.hot_key),
+            quarantine=Quarantine(self._layout.quarantine(tenant)),
             size=0,
             day=day,
         )

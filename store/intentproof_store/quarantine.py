@@ -1,9 +1,13 @@
-"""What could not be taken: its bytes on disk, once, and the detail of its leaf (contract §4)."""
+"""What could not be taken: its bytes on disk, once, and the detail of its leaf (contract §4).
+
+A file is named by its commitment, and holds the salt and then the bytes. The leaf has a reason, a
+size and the commitment, and nothing else: a message would quote the span, and could not be erased.
+"""
 
 import hashlib
-import hmac
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,59 +16,57 @@ from typing import Any
 from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
 
 from .durable import create_file
-
-_MESSAGE_MAX = 500
+from .layout import quarantine_file
 
 
 @dataclass(frozen=True)
 class Undecodable:
     """A span that a rule takes, or that cannot be read, and cannot become an event.
 
-    `raw` are its bytes as received, `reason` a stable word, `message` names what is wrong.
+    `raw` are its bytes as received, `reason` a stable word that quotes nothing of the span.
     """
 
     raw: bytes
     reason: str
-    message: str
+    message: str = ""
 
 
 class Quarantine:
-    """One tenant's quarantine folder. One thread only.
+    """One tenant's quarantine folder, as one writer uses it. One thread only."""
 
-    File names are keyed: the same bytes give the same name, and a name tells nothing of them.
-    """
-
-    def __init__(self, folder: Path, key: bytes) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._key = key
-        self._kept: set[str] = set()
-        self._staged: dict[str, dict[str, Any]] = {}
+        self._secret = secrets.token_bytes(32)
+        self._unread: list[str] = []
+        self._kept: set[bytes] = set()
+        self._staged: dict[bytes, dict[str, Any]] = {}
 
     def learn(self, details: Iterable[str]) -> None:
         """Tell of quarantine leaves that the log has, by their details."""
-        for detail in details:
-            self._kept.add(json.loads(detail)["file"])
+        self._unread += [quarantine_file(json.loads(detail)["sha256"]) for detail in details]
 
     def put(self, item: Undecodable) -> dict[str, Any] | None:
         """Keep the bytes durably; the detail of their leaf, or None if the log has it. Blocks."""
-        name = hmac.new(
-            self._key, b"intentproof.quarantine.name\0" + item.raw, hashlib.sha256
-        ).hexdigest()
-        if name in self._kept or name in self._staged:
+        self._read_kept()
+        digest = self._digest(item.raw)
+        if digest in self._kept or digest in self._staged:
             return None
         salt = os.urandom(QUARANTINE_SALT_BYTES)
-        path = self._folder / name
-        if not create_file(path, salt + item.raw):
-            salt = path.read_bytes()[:QUARANTINE_SALT_BYTES]  # of a try that was not acknowledged
-        detail = {
-            "file": name,
-            "message": item.message[:_MESSAGE_MAX],
-            "reason": item.reason,
-            "sha256": commitment(QUARANTINE_DOMAIN, salt, item.raw),
-            "size": len(item.raw),
-        }
-        self._staged[name] = detail
+        sha256 = commitment(QUARANTINE_DOMAIN, salt, item.raw)
+        create_file(self._folder / quarantine_file(sha256), salt + item.raw)
+        detail = {"reason": item.reason, "sha256": sha256, "size": len(item.raw)}
+        self._staged[digest] = detail
         return detail
+
+    def _read_kept(self) -> None:
+        """Digests of what earlier processes kept, from the files that leaves name."""
+        while self._unread:
+            path = self._folder / self._unread.pop()
+            if path.is_file():
+                self._kept.add(self._digest(path.read_bytes()[QUARANTINE_SALT_BYTES:]))
+
+    def _digest(self, raw: bytes) -> bytes:
+        return hashlib.sha256(self._secret + raw).digest()[:16]
 
     def commit(self) -> None:
         """The group's leaves are durable."""
@@ -72,5 +74,5 @@ class Quarantine:
         self._staged.clear()
 
     def discard(self) -> None:
-        """The group failed; its files stay for the next try."""
+        """The group failed: nothing names its files, the next try writes new ones."""
         self._staged.clear()

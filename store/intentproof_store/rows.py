@@ -48,6 +48,7 @@ _COUNTS = (
     "dropped_links_count",
 )
 _MOMENT = pa.timestamp("us", tz="UTC")
+_SALTS_AT_ONCE = 64
 
 
 class Row(NamedTuple):
@@ -69,11 +70,11 @@ class RowMaker:
     writer: str
     received_ns: int
     rows: list[Row] = field(default_factory=list)
+    _random: list[bytes] = field(default_factory=list)
 
     def add_event(self, event: ExecutionEvent, kind: str, context: bytes, payload: bytes) -> None:
         """Add an event or conflict; the two texts are its committed members."""
-        salts = os.urandom(2 * SALT_BYTES)
-        context_salt, payload_salt = salts[:SALT_BYTES], salts[SALT_BYTES:]
+        context_salt, payload_salt = self._salt(), self._salt()
         sha256 = hashlib.sha256
         leaf = event_leaf(
             event,
@@ -85,6 +86,13 @@ class RowMaker:
             payload="sha256:" + sha256(PAYLOAD_DOMAIN + payload_salt + payload).hexdigest(),
         )
         self.rows.append(Row(kind, event, None, context_salt, payload_salt, leaf))
+
+    def _salt(self) -> bytes:
+        """Random bytes, fetched many at a time: a system call an event would show."""
+        if not self._random:
+            raw = os.urandom(_SALTS_AT_ONCE * SALT_BYTES)
+            self._random = [raw[at : at + SALT_BYTES] for at in range(0, len(raw), SALT_BYTES)]
+        return self._random.pop()
 
     def add_numbered(self, event: ExecutionEvent) -> None:
         """Add a leaf that keeps one more stream number of an event."""
@@ -198,8 +206,16 @@ _SERVICE = f'"{names.SERVICE_NAME}":'
 
 
 def service_name(attributes: str) -> str | None:
-    """The service's name as text, read from an event's attributes; None where there is none."""
-    if _SERVICE not in attributes:
+    """The service's name, where an event's attributes have one that is text.
+
+    Attributes are flat and quotation marks in strings are escaped: the mark is the member itself.
+    """
+    at = attributes.find(_SERVICE)
+    if at < 0:
         return None
+    start = at + len(_SERVICE)
+    end = attributes.find('"', start + 1)
+    if attributes[start] == '"' and "\\" not in attributes[start:end]:
+        return attributes[start + 1 : end]
     value = orjson.loads(attributes).get(names.SERVICE_NAME)
     return value if isinstance(value, str) else None

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 from intentproof_schemas import ExecutionEvent, context_text, payload_text
 
-from .layout import date_of
+from .layout import DAY_NS, day_number, day_text
 from .lookup import segment_ids
 from .rowcheck import event_of_row
 
@@ -27,7 +27,6 @@ RECENT_IDS_MAX = 200_000
 RUN_IDS_MAX = 8_000_000
 _CELL = 16
 _RUNS_A_DATE_MAX = 8
-_DAY_NS = 86_400 * 10**9
 _WHOLE = b"\x00"
 _NO_CONTEXT = b"\x01"
 _NO_PAYLOAD = b"\x02"
@@ -89,21 +88,26 @@ class Sameness:
 
     def is_early(self, event: ExecutionEvent, received_ns: int) -> bool:
         """Whether a resend of the event would not look at the day on which it is received."""
-        return _window_start(event) > date_of(received_ns) and event.event_id not in self._early
+        return (
+            _completed_ns(event) - DAY_NS > received_ns
+            and _window_start(event) > day_number(received_ns)
+            and event.event_id not in self._early
+        )
 
     def prepare(self, events: Sequence[ExecutionEvent], today: str) -> None:
         """Look up, in one go, the ids of a group that may stand in older segments."""
         self._fetched.clear()
-        unknown: dict[str, str] = {}
-        for event in events:
-            if self._recent(event.event_id) is None:
-                unknown[event.event_id] = _window_start(event)
-        if not unknown or not (self._segments or self._early):
+        if not self._segments:
             return
+        unknown = {
+            event.event_id: _window_start(event)
+            for event in events
+            if self._recent(event.event_id) is None
+        }
         wanted: dict[str, set[Path]] = {}
         for start in set(unknown.values()):
             ids = [event_id for event_id, begin in unknown.items() if begin == start]
-            for day in self._days(start, today):
+            for day in self._days(day_text(start), today):
                 for event_id in self._maybe(ids, day):
                     wanted.setdefault(event_id, set()).update(self._segments[day])
         for event_id in unknown.keys() & self._early:
@@ -270,5 +274,10 @@ class Sameness:
         return record + self._content(told, context=record[:1] == _WHOLE) + self._number(event)
 
 
-def _window_start(event: ExecutionEvent) -> str:
-    return date_of(max(event.started_ns // 1000, event.completed_ns // 1000) * 1000 - _DAY_NS)
+def _completed_ns(event: ExecutionEvent) -> int:
+    return max(event.started_ns, event.completed_ns)
+
+
+def _window_start(event: ExecutionEvent) -> int:
+    """The first day that is looked at: the one before the event's completion."""
+    return day_number(_completed_ns(event)) - 1

@@ -79,7 +79,7 @@ def write_segment(batches: Sequence[pa.RecordBatch], path: Path) -> tuple[int, s
         path,
         SEGMENT_SCHEMA,
         compression="zstd",
-        compression_level=3,
+        compression_level=1,
         use_dictionary=list(_DICTIONARY),
         column_encoding=_ENCODINGS,
         bloom_filter_options=bloom,

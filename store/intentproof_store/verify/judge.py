@@ -116,9 +116,7 @@ def _known(raw: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
     return checkpoint
 
 
-def _logs_of(
-    layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str
-) -> list[LogReport]:
+def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:
     """The tenant's logs: those that have a folder, a file, a hot frame, or that are known of."""
     writers = set(layout.writers(tenant))
     for path in layout.tenant_events(tenant).rglob("*.parquet"):
@@ -147,9 +145,7 @@ def _has_hot(request: VerifyRequest, writer: str, tenant: str) -> bool:
     )
 
 
-def _signed(
-    layout: Layout, log: LogReport, trust: _Trust, request: VerifyRequest
-) -> SignedSizes:
+def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyRequest) -> SignedSizes:
     folder = layout.log(log.tenant, log.writer)
     remembered = () if request.sealed else trust.remembered
     known = (*trust.known, *remembered)

@@ -20,7 +20,7 @@ import orjson
 from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
 
 from ..errors import StoreError
-from ..layout import TILE_WIDTH, tile_path
+from ..layout import TILE_WIDTH, quarantine_file, tile_path
 from ..merkle import HASH_BYTES, Frontier, root_of
 from ..tree import tile_hashes
 from .notes import SignedSizes
@@ -158,9 +158,7 @@ def _bridge(report: LogReport, first: int, end: int, folders: LogFolders) -> byt
         return None
 
 
-def _check_roots(
-    report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Sequence[int]
-) -> None:
+def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Sequence[int]) -> None:
     """A root that differs is tampering, unless a later signed root fits: then two notes fork."""
     differing = [s for s in sizes if s in walk.roots and walk.roots[s] != signed.roots[s]]
     fitting = [s for s in sizes if s in walk.roots and walk.roots[s] == signed.roots[s]]
@@ -290,7 +288,7 @@ def _indexes(listed: object) -> Iterable[int]:
 
 def _check_quarantine(report: LogReport, gathered: Gathered, folder: Path) -> None:
     for index, detail in _details(gathered, "quarantine"):
-        name = str(detail.get("file", ""))
+        name = quarantine_file(str(detail.get("sha256", "")))
         path = folder / name
         if not name or "/" in name or not path.is_file():
             message = "the bytes of a quarantined span are missing"
@@ -304,8 +302,4 @@ def _check_quarantine(report: LogReport, gathered: Gathered, folder: Path) -> No
 
 
 def _events_below(pieces: Sequence[LeavesReport], size: int) -> int:
-    return sum(
-        leaves.event_indexes[: max(0, size - leaves.first)].count(1) for leaves in pieces
-    )
-
-
+    return sum(leaves.event_indexes[: max(0, size - leaves.first)].count(1) for leaves in pieces)

@@ -68,9 +68,7 @@ class LeavesReport:
             if indexes[row] is not None and self.first <= indexes[row] < self.end:
                 self.event_indexes[indexes[row] - self.first] = 1
         for problem in checked.problems[: _PROBLEMS_MAX - len(self.problems)]:
-            self.problems.append(
-                Problem(problem.code, problem.message, file, problem.log_index)
-            )
+            self.problems.append(Problem(problem.code, problem.message, file, problem.log_index))
         for index in checked.unsupported:
             self.problems.append(Problem("unsupported", "a later leaf version", file, index))
         for index, kind in checked.unknown_kinds:

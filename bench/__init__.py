@@ -1,0 +1,1 @@
+"""`python -m bench`: our speed beside a floor, in one run."""

@@ -1,0 +1,155 @@
+"""An HTTP body: read, and decompressed in steps, with every limit counted as it grows."""
+
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+import zstandard
+
+from .errors import InvalidRequest, TooLarge, UnsupportedMedia
+from .inflight import Lease
+
+ENCODINGS = ("identity", "gzip", "deflate", "zstd")
+_STEP = 1 << 20  # bytes decompressed at a time, before the limit is looked at again
+_ZSTD_STEP = 256  # bytes fed at a time: at most 8 MiB come out
+_ZSTD_WINDOW_MIN = 8 << 20  # RFC 8878 section 3.1.1.1.2: what every decoder should take
+_GZIP_WINDOW = 31
+_ZLIB_WINDOW = 15
+_RAW_WINDOW = -15
+
+
+class Decoder(Protocol):
+    """A streaming decoder; both methods raise InvalidRequest for bytes that it cannot read."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What `data` decompresses to, in steps."""
+        ...
+
+    def finish(self) -> None:
+        """Check that the stream has ended."""
+        ...
+
+
+class _Zlib:
+    """gzip, also of several members, and deflate, which some clients send without its wrapper."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._inner = zlib.decompressobj(_GZIP_WINDOW if name == "gzip" else _ZLIB_WINDOW)
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if data and not self._begun:
+            self._begun = True
+            if self._name == "deflate" and not _has_zlib_header(data):
+                self._inner = zlib.decompressobj(_RAW_WINDOW)
+        while data:
+            if self._inner.eof:
+                if self._name != "gzip":
+                    raise InvalidRequest("body", f"bytes after the end of the {self._name} stream")
+                self._inner = zlib.decompressobj(_GZIP_WINDOW)
+            try:
+                yield self._inner.decompress(data, _STEP)
+            except zlib.error as error:
+                raise InvalidRequest("body", f"not {self._name}") from error
+            data = self._inner.unconsumed_tail or self._inner.unused_data
+
+    def finish(self) -> None:
+        if self._begun and not self._inner.eof:
+            raise InvalidRequest("body", f"the {self._name} stream is cut short")
+
+
+def _has_zlib_header(data: bytes) -> bool:
+    """RFC 1950: method 8, and the first two bytes are a multiple of 31."""
+    return data[0] & 0x0F == 8 and (len(data) < 2 or int.from_bytes(data[:2]) % 31 == 0)
+
+
+class _Zstd:
+    def __init__(self, window_max: int) -> None:
+        self._window_max = window_max
+        self._make = zstandard.ZstdDecompressor(max_window_size=window_max).decompressobj
+        self._inner = self._make()
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._check_window(data)
+        # Small inputs: the library decompresses a whole input at once, and 4 bytes of zstd may
+        # become 128 KiB.
+        for start in range(0, len(data), _ZSTD_STEP):
+            piece = data[start : start + _ZSTD_STEP]
+            while piece:
+                if self._inner.eof:
+                    self._inner = self._make()
+                self._begun = True
+                try:
+                    yield self._inner.decompress(piece)
+                except zstandard.ZstdError as error:
+                    raise InvalidRequest("body", "not zstd") from error
+                piece = self._inner.unused_data
+
+    def _check_window(self, data: bytes) -> None:
+        """A frame that asks for more memory than a message may have is too large, not damaged."""
+        try:
+            window = zstandard.get_frame_parameters(data).window_size
+        except zstandard.ZstdError as error:
+            raise InvalidRequest("body", "not zstd") from error
+        if window > self._window_max:
+            raise TooLarge(f"a zstd window of {window} bytes, the limit is {self._window_max}")
+
+    def finish(self) -> None:
+        if self._begun and not self._inner.eof:
+            raise InvalidRequest("body", "the zstd stream is cut short")
+
+
+def decoder_of(encoding: str, *, bytes_max: int) -> Decoder | None:
+    """The decoder of a Content-Encoding, None for identity. Raises UnsupportedMedia for others."""
+    name = encoding.strip().lower() or "identity"
+    if name == "identity":
+        return None
+    if name in ("gzip", "x-gzip"):
+        return _Zlib("gzip")
+    if name in ("deflate", "zlib"):
+        return _Zlib("deflate")
+    if name == "zstd":
+        return _Zstd(max(bytes_max, _ZSTD_WINDOW_MIN))
+    raise UnsupportedMedia(f"Content-Encoding {name[:40]!r}: one of {', '.join(ENCODINGS)}")
+
+
+async def read_body(
+    chunks: AsyncIterator[bytes], *, length: int | None, bytes_max: int, lease: Lease
+) -> bytes:
+    """The whole body as sent; raises TooLarge beyond `bytes_max`.
+
+    `length` is the Content-Length, held before the first byte is asked for; without one every
+    chunk is held as it comes.
+    """
+    if length is not None:
+        if length > bytes_max:
+            raise TooLarge(f"a body of {length} bytes, the limit is {bytes_max}")
+        lease.grow(length)
+    received = 0
+    parts: list[bytes] = []
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > bytes_max:
+            raise TooLarge(f"a body over {bytes_max} bytes")
+        if length is None:
+            lease.grow(len(chunk))
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def unpack(body: bytes, decoder: Decoder | None, *, bytes_max: int, lease: Lease) -> bytes:
+    """The body after decompression; raises TooLarge beyond `bytes_max`. What it adds is held."""
+    if decoder is None:
+        return body
+    size = 0
+    parts: list[bytes] = []
+    for part in decoder.feed(body):
+        size += len(part)
+        if size > bytes_max:
+            raise TooLarge(f"a body over {bytes_max} bytes after decompression")
+        lease.grow(len(part))
+        parts.append(part)
+    decoder.finish()
+    return b"".join(parts)

@@ -1,0 +1,164 @@
+"""The receiver's settings: defaults, then one YAML file, then the environment, then flags.
+
+The file is for operators; what a test or another program needs to inject is an argument elsewhere.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from intentproof_schemas import EVENT_BYTES_MAX
+
+from .errors import ConfigInvalid
+
+ENV_PREFIX = "INTENTPROOF_"
+_MIB = 1 << 20
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_LOG_NAME = re.compile(r"[a-z0-9.-]{1,100}")
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _number(default: float, low: float, high: float) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting of `serve`. The name of a field is its key in the file; README explains each.
+
+    In the environment it is INTENTPROOF_ and the key in upper case.
+    """
+
+    store: Path = Path("proofs")
+    home: Path = Path(".intentproof")
+    hot: Path | None = None
+    grpc: str = "127.0.0.1:4317"
+    http: str = "127.0.0.1:4318"
+    log_name: str = "intentproof.local"
+    log_level: str = "info"
+    message_bytes_max: int = _number(64 * _MIB, 1024, 1024 * _MIB)
+    event_bytes_max: int = _number(EVENT_BYTES_MAX, 1024, 64 * _MIB)
+    bytes_in_flight_max: int = _number(128 * _MIB, 2048, 64 * 1024 * _MIB)
+    requests_in_flight_max: int = _number(256, 1, 65_536)
+    export_threads: int = _number(12, 1, 256)
+    drain_seconds: float = _number(30.0, 0, 3600)
+    seal_rows: int = _number(500_000, 1, 100_000_000)
+    seal_bytes: int = _number(128 * _MIB, _MIB, 16 * 1024 * _MIB)
+    seal_seconds: float = _number(900.0, 1, 86_400)
+    checkpoint_seconds: float = _number(60.0, 1, 86_400)
+
+    @property
+    def hot_folder(self) -> Path:
+        """Where acknowledged events wait for their segment: by default inside the store."""
+        return self.hot or self.store / "hot"
+
+
+_FIELDS = {one.name: one for one in fields(Config)}
+_KINDS: dict[str, type] = {name: type(one.default) for name, one in _FIELDS.items()}
+_KINDS["hot"] = type(Config.store)
+
+
+def default() -> Config:
+    """The settings without a file, environment or flags."""
+    return Config()
+
+
+def load(
+    *, file: str | None = None, environ: Mapping[str, str] = os.environ, flags: Mapping[str, Any]
+) -> Config:
+    """The settings of this process. Raises ConfigInvalid, naming the key, where it stands and why.
+
+    `flags` are command-line options by the names of their keys; None is one that was not given.
+    """
+    config = default()
+    sources: dict[str, str] = {}
+    for key, value in _from_file(file).items():
+        sources[key] = f"in {file}"
+        config = _put(config, key, value, sources[key])
+    for key in _FIELDS:
+        text = environ.get(ENV_PREFIX + key.upper())
+        if text:
+            sources[key] = f"from {ENV_PREFIX}{key.upper()}"
+            config = _put(config, key, text, sources[key], from_text=True)
+    for key, value in flags.items():
+        if value is not None:
+            sources[key] = f"from --{key}"
+            config = _put(config, key, str(value), sources[key], from_text=True)
+    validate(config, sources)
+    return config
+
+
+def _from_file(file: str | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigInvalid(f"{file}: cannot be read as YAML: {_one_line(error)}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigInvalid(f"{file}: must be a mapping of keys to values")
+    for key in content:
+        if key not in _FIELDS:
+            raise ConfigInvalid(
+                f"{key} in {file}: no such setting; there are {', '.join(sorted(_FIELDS))}"
+            )
+    return content
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _put(config: Config, key: str, value: Any, source: str, *, from_text: bool = False) -> Config:
+    kind = _KINDS[key]
+    try:
+        if from_text and kind in (int, float):
+            value = kind(value)
+        elif isinstance(value, str) and issubclass(kind, Path) and value:
+            value = Path(value)
+        elif kind is float and type(value) is int:
+            value = float(value)
+    except ValueError:
+        value = None
+    if type(value) is not kind:
+        wanted = {int: "a whole number", float: "a number"}.get(kind, "a text")
+        raise ConfigInvalid(f"{key} {source}: must be {wanted}")
+    change: dict[str, Any] = {key: value}
+    return replace(config, **change)
+
+
+def validate(config: Config, sources: Mapping[str, str]) -> None:
+    """Raises ConfigInvalid for the first setting that is out of range.
+
+    `sources` says of a key where its value comes from, for the message.
+    """
+    for key, one in _FIELDS.items():
+        if one.metadata:
+            low, high = one.metadata["low"], one.metadata["high"]
+            if not low <= getattr(config, key) <= high:
+                raise _out_of_range(key, sources, f"must be from {low} to {high}")
+    for key in ("grpc", "http"):
+        match = _ADDRESS.fullmatch(getattr(config, key))
+        if match is None or int(match[1]) > 65_535:
+            raise _out_of_range(key, sources, "must be HOST:PORT with a port from 0 to 65535")
+    if not _LOG_NAME.fullmatch(config.log_name):
+        raise _out_of_range("log_name", sources, "must be 1 to 100 of a-z, 0-9, . and -")
+    if config.log_level not in _LEVELS:
+        raise _out_of_range("log_level", sources, f"must be one of {', '.join(_LEVELS)}")
+    if config.bytes_in_flight_max < 2 * config.message_bytes_max:
+        raise _out_of_range(
+            "bytes_in_flight_max",
+            sources,
+            f"must be at least twice message_bytes_max ({config.message_bytes_max}), or the "
+            "largest message could never be taken: raise the one or lower the other",
+        )
+
+
+def _out_of_range(key: str, sources: Mapping[str, str], message: str) -> ConfigInvalid:
+    return ConfigInvalid(f"{key} {sources.get(key, '(default)')}: {message}")

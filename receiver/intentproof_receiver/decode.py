@@ -1,0 +1,235 @@
+"""OTLP/protobuf request bytes to spans, each on its own, so that a bad one costs itself alone.
+
+The envelope is parsed by a descriptor of our own with the wire format of
+`ExportTraceServiceRequest`, in which spans, resources and scopes are bytes: the library would lose
+a whole batch to one bad span. A span is read by the library first, because that is fast, and by
+the lenient reader where the library refuses it.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple, SupportsBytes
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from intentproof_schemas import KeyValues, Pairs, Span, SpanEvent, SpanLink, Value, names
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+
+from .errors import InvalidRequest, TooLarge
+from .wire import EXCEPTION, Fault, LenientReader, Malformed, Pair, read_fields, read_span
+
+SPANS_MAX = 1_000_000  # an empty span is 2 bytes, so 64 MiB may hold 33 million of them
+
+_log = logging.getLogger(__name__)
+_parse_span = SpanMessage.FromString
+_new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
+
+
+class Decoded(NamedTuple):
+    """A span as received: what could be read of it, what is wrong with it, and its bytes.
+
+    `span` is None where its attributes could not be read. `raw` is for quarantine.
+    """
+
+    span: Span | None
+    fault: Fault | None
+    raw: SupportsBytes
+
+
+@dataclass(frozen=True)
+class Request:
+    """A decoded request. `spans` is read once; it may raise InvalidRequest or TooLarge."""
+
+    spans: Iterator[Decoded]
+    warning: str = ""
+
+
+class Origin(NamedTuple):
+    """What a span has from its resource and scope, as far as the mapping reads it."""
+
+    resource: Pairs = ()
+    scope_name: str = ""
+    scope_version: str = ""
+    fault: Fault | None = None
+
+
+def decode_protobuf(body: bytes) -> Request:
+    """The spans of an ExportTraceServiceRequest. Raises InvalidRequest if `body` is none."""
+    try:
+        envelope = _ENVELOPE.FromString(body)
+    except DecodeError as error:
+        raise InvalidRequest("body", "not an ExportTraceServiceRequest") from error
+    return Request(_spans(envelope))
+
+
+def _spans(envelope: Any) -> Iterator[Decoded]:
+    count = 0
+    for resource_spans in envelope.resource_spans:
+        of_resource = _resource(resource_spans.resource)
+        for scope_spans in resource_spans.scope_spans:
+            origin = _scope(scope_spans.scope, of_resource)
+            raws = scope_spans.spans
+            count = counted(count, len(raws))
+            for raw in raws:
+                try:
+                    message = _parse_span(raw)
+                except DecodeError:
+                    yield _slow_span(raw, origin)
+                else:
+                    yield _new(Decoded, (_fast_span(message, origin), origin.fault, raw))
+
+
+def counted(count: int, more: int) -> int:
+    """`count` and `more` together. Raises TooLarge beyond SPANS_MAX."""
+    if count + more > SPANS_MAX:
+        raise TooLarge(f"over {SPANS_MAX} spans in one request")
+    return count + more
+
+
+def _slow_span(raw: bytes, origin: Origin) -> Decoded:
+    span, fault = read_span(raw)
+    if span is None:
+        return Decoded(None, fault, raw)
+    resource, scope_name, scope_version, _ = origin
+    span = span._replace(resource=resource, scope_name=scope_name, scope_version=scope_version)
+    return Decoded(span, fault or origin.fault, raw)
+
+
+def _fast_span(message: Any, origin: Origin) -> Span:
+    """The span that the library has read. Runs for every span: locals, positional, no helpers."""
+    attributes = []
+    for pair in message.attributes:
+        key = pair.key
+        value = pair.value
+        text = value.string_value
+        if text and key:
+            attributes.append((key, text))
+        elif key or not _is_by_index(pair):
+            attributes.append((key, _value(value)))
+    status = message.status
+    events = message.events
+    links = message.links
+    resource, scope_name, scope_version, _ = origin
+    return _new(
+        Span,
+        (
+            message.trace_id,
+            message.span_id,
+            message.parent_span_id,
+            message.name,
+            message.kind,
+            message.start_time_unix_nano,
+            message.end_time_unix_nano,
+            attributes,
+            status.code,
+            status.message,
+            [_event(event) for event in events] if events else (),
+            [_link(link) for link in links] if links else (),
+            message.dropped_attributes_count,
+            message.dropped_events_count,
+            message.dropped_links_count,
+            resource,
+            scope_name,
+            scope_version,
+        ),
+    )
+
+
+def _event(event: Any) -> SpanEvent:
+    return SpanEvent(event.name, _pairs(event.attributes) if event.name == EXCEPTION else ())
+
+
+def _link(link: Any) -> SpanLink:
+    return SpanLink(link.trace_id, link.span_id, _pairs(link.attributes))
+
+
+def _pairs(pairs: Any) -> list[Pair]:
+    return [(pair.key, _value(pair.value)) for pair in pairs if pair.key or not _is_by_index(pair)]
+
+
+def _value(value: Any) -> Value:
+    """An AnyValue; recursion is bounded by the library, which parsed it within its own limit."""
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return KeyValues(_pairs(value.kvlist_value.values))
+    if kind == "string_value_strindex":
+        warn_of_strindex()
+        return None
+    plain: Value = getattr(value, kind)
+    return plain
+
+
+def _is_by_index(pair: Any) -> bool:
+    if not pair.key_strindex:
+        return False
+    warn_of_strindex()
+    return True
+
+
+@cache
+def warn_of_strindex() -> None:
+    """Say, once in a process, that a client sends indices into a table that traces do not have."""
+    _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
+
+
+def _resource(raw: bytes) -> Origin:
+    """What the mapping reads of a resource; a fault only where that cannot be read."""
+    pairs: list[Pair] = []
+    reader = LenientReader()
+    try:
+        for tag, _, content in read_fields(raw):
+            pair = LenientReader().pair(content, "resource") if tag == 0x0A else None
+            if pair is not None and pair[0] in names.RESOURCE_ATTRIBUTES:
+                reader.pair(content, "resource")
+                pairs.append(pair)
+    except Malformed as error:
+        return Origin(fault=Fault("malformed", f"the resource cannot be read: {error}"))
+    return Origin(pairs, fault=reader.fault)
+
+
+def _scope(raw: bytes, of_resource: Origin) -> Origin:
+    name = version = ""
+    reader = LenientReader()
+    try:
+        for tag, _, content in read_fields(raw):
+            if tag == 0x0A:
+                name = reader.text(content, "scope.name")
+            elif tag == 0x12:
+                version = reader.text(content, "scope.version")
+    except Malformed as error:
+        reader.blame("malformed", f"the scope cannot be read: {error}")
+    return Origin(of_resource.resource, name, version, of_resource.fault or reader.fault)
+
+
+def _envelope_class() -> Any:
+    """The message class of the envelope, in a pool of its own."""
+    field = descriptor_pb2.FieldDescriptorProto
+    package = "intentproof.envelope"
+    file = descriptor_pb2.FileDescriptorProto(
+        name="intentproof/envelope.proto", package=package, syntax="proto3"
+    )
+
+    def message(name: str, *fields: tuple[str, int, Any, str]) -> None:
+        added = file.message_type.add(name=name)
+        for field_name, number, label, type_name in fields:
+            kind = field.TYPE_MESSAGE if type_name else field.TYPE_BYTES
+            one = added.field.add(name=field_name, number=number, label=label, type=kind)
+            if type_name:
+                one.type_name = f".{package}.{type_name}"
+
+    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
+    message("ScopeSpans", ("scope", 1, one, ""), ("spans", 2, many, ""))
+    message("ResourceSpans", ("resource", 1, one, ""), ("scope_spans", 2, many, "ScopeSpans"))
+    message("Request", ("resource_spans", 1, many, "ResourceSpans"))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Request"))
+
+
+_ENVELOPE = _envelope_class()

@@ -1,0 +1,105 @@
+"""What the receiver may raise, and the one table of what each error answers.
+
+* ReceiverError
+  + InvalidRequest        bytes that no retry can mend
+  + Unauthenticated       no key, or one that is unknown, revoked or expired
+  + Forbidden             a key without the role
+  + TooLarge              more than a configured limit
+  + UnsupportedMedia      a media type or content encoding that is not taken
+  + MethodNotAllowed      another HTTP method than the path has
+  + Unavailable           our own fault, or too much at once: the client keeps and resends
+    - KeysUnavailable     the file of keys cannot be read
+  + Unusable              the command line or the configuration cannot be used (exit code 6)
+    - ConfigInvalid       a setting is unknown, has a wrong type, or is out of range
+"""
+
+from typing import NamedTuple
+
+
+class ReceiverError(Exception):
+    """Base of everything that this room raises; `exit_code` is that of a command (contract §7)."""
+
+    exit_code = 1
+
+
+class InvalidRequest(ReceiverError):
+    """Bytes that no retry can mend; `field` names what is wrong."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.description = message
+
+
+class Unauthenticated(ReceiverError):
+    """Certainly no valid key. Never raised where the keys could not be read."""
+
+
+class Forbidden(ReceiverError):
+    """A valid key whose roles do not include the one that is needed."""
+
+
+class TooLarge(ReceiverError):
+    """A request beyond a limit, counted after decompression."""
+
+
+class UnsupportedMedia(ReceiverError):
+    """A media type or content encoding that the receiver does not take."""
+
+
+class MethodNotAllowed(ReceiverError):
+    """Another HTTP method than the path has."""
+
+
+class Unavailable(ReceiverError):
+    """Not taken, nothing kept: send it again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KeysUnavailable(Unavailable):
+    """The file of keys cannot be read: our fault, so never an answer that drops data."""
+
+    exit_code = 6
+
+
+class Unusable(ReceiverError):
+    """The command line, the configuration or the machine cannot be used as it is."""
+
+    exit_code = 6
+
+
+class ConfigInvalid(Unusable):
+    """A setting is unknown, has a wrong type, or is out of range."""
+
+
+class Answer(NamedTuple):
+    """How an error is answered: `code` is a google.rpc.Code, `word` stands in logs and metrics."""
+
+    code: int
+    http: int
+    retryable: bool
+    word: str
+
+
+# https://opentelemetry.io/docs/specs/otlp/#failures: a client deletes what gets an answer that is
+# not retryable. Only what no retry can mend may have one.
+ANSWERS: dict[type[ReceiverError], Answer] = {
+    InvalidRequest: Answer(3, 400, retryable=False, word="invalid"),
+    Unauthenticated: Answer(16, 401, retryable=False, word="unauthenticated"),
+    Forbidden: Answer(7, 403, retryable=False, word="forbidden"),
+    MethodNotAllowed: Answer(12, 405, retryable=False, word="method_not_allowed"),
+    TooLarge: Answer(8, 413, retryable=False, word="too_large"),
+    UnsupportedMedia: Answer(3, 415, retryable=False, word="unsupported_media"),
+    Unavailable: Answer(14, 503, retryable=True, word="unavailable"),
+}
+
+
+def answer_to(error: ReceiverError) -> Answer:
+    """The row of `error`; what is not in the table is our own fault, hence retryable."""
+    for kind in type(error).__mro__:
+        if kind in ANSWERS:
+            return ANSWERS[kind]
+    return ANSWERS[Unavailable]

@@ -1,0 +1,152 @@
+"""The one function behind both transports: a request's bytes to an outcome."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from intentproof_schemas import EVENT_BYTES_MAX, ExecutionEvent, SpanRejected, is_taken, map_span
+from intentproof_store import Appended, StoreError, Undecodable
+
+from .decode import Decoded, Request, decode_protobuf
+from .errors import ReceiverError, Unavailable
+from .keys import KeyStore, Principal
+from .logs import log
+from .otlp_json import decode_json
+from .outcome import Outcome
+from .status import Encoding
+
+REASONS_MAX = 3  # how many kinds of rejection a client is told of
+
+_log = logging.getLogger(__name__)
+
+
+class Appender(Protocol):
+    """What the receiver asks of the ledger when it takes spans."""
+
+    def append(
+        self,
+        tenant: str,
+        events: Sequence[ExecutionEvent],
+        undecodable: Sequence[Undecodable] = (),
+    ) -> "Future[Appended]":
+        """Keep events; the future completes after fsync, or fails with nothing kept."""
+        ...
+
+
+@dataclass
+class _Sorted:
+    """The spans of one request, by what becomes of them."""
+
+    events: list[ExecutionEvent] = field(default_factory=list)
+    undecodable: list[Undecodable] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    not_kept: int = 0
+
+    def reject(self, reason: str, message: str, span: Decoded) -> None:
+        """A span that is kept in quarantine only."""
+        self.undecodable.append(Undecodable(bytes(span.raw), reason, message))
+        self.reasons[reason] += 1
+        self.examples.setdefault(reason, message)
+
+
+class Exporter:
+    """Takes requests. Thread-safe; `export` blocks until the ledger has fsynced."""
+
+    def __init__(
+        self, *, keys: KeyStore, ledger: Appender, event_bytes_max: int = EVENT_BYTES_MAX
+    ) -> None:
+        self._keys = keys
+        self._ledger = ledger
+        self._event_bytes_max = event_bytes_max
+
+    def authenticate(self, api_key: str | None) -> Principal:
+        """Who sends; raises Unauthenticated, Forbidden or KeysUnavailable."""
+        principal = self._keys.authenticate(api_key)
+        principal.require("ingest")
+        return principal
+
+    def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> Outcome:
+        """Take one OTLP request. Durable when this returns; where it raises, nothing was kept.
+
+        1. Authenticate: tenant and roles come from the key alone.
+        2. Decode, span by span, and map: the only parse of the request.
+        3. Append, and wait for the fsync. Spans that no rule takes do not touch the ledger.
+
+        Raises ReceiverError only. What is not certainly permanent is Unavailable.
+        """
+        try:
+            principal = self.authenticate(api_key)  # (1)
+            decode = decode_json if encoding is Encoding.JSON else decode_protobuf
+            request = decode(body)  # (2)
+            found = self._sort(request)
+            appended = self._append(principal.tenant, found)  # (3)
+        except ReceiverError:
+            raise
+        except StoreError as error:
+            log(_log, logging.WARNING, "store_refused", reason=str(error))
+            raise Unavailable("the store cannot take this now") from error
+        except Exception as error:
+            # A bug must not destroy evidence: the client keeps the batch and sends it again.
+            _log.exception("export_failed")
+            raise Unavailable("an internal fault; nothing was kept") from error
+        return _outcome(found, appended, request.warning)
+
+    def _sort(self, request: Request) -> _Sorted:
+        found = _Sorted()
+        take, event_bytes_max = found.events.append, self._event_bytes_max
+        for decoded in request.spans:
+            span, fault, _ = decoded
+            if fault is not None:
+                if span is None or is_taken(span):
+                    found.reject(fault.reason, fault.message, decoded)
+                else:
+                    found.not_kept += 1
+                continue
+            assert span is not None  # noqa: S101 - without a fault there is a span
+            try:
+                event = map_span(span, event_bytes_max=event_bytes_max)
+            except SpanRejected as error:
+                found.reject(error.reason, str(error), decoded)
+                continue
+            if event is None:
+                found.not_kept += 1
+            else:
+                take(event)
+        return found
+
+    def _append(self, tenant: str, found: _Sorted) -> Appended:
+        if not found.events and not found.undecodable:
+            return Appended(stored=0, duplicates=0, conflicts=0, quarantined=0)
+        return self._ledger.append(tenant, found.events, found.undecodable).result()
+
+
+def _outcome(found: _Sorted, appended: Appended, warning: str) -> Outcome:
+    taken, rejected = len(found.events), len(found.undecodable)
+    outcome = Outcome(
+        received=taken + rejected + found.not_kept,
+        taken=taken,
+        not_kept=found.not_kept,
+        rejected=rejected,
+        stored=appended.stored,
+        duplicates=appended.duplicates,
+        conflicts=appended.conflicts,
+        quarantined=appended.quarantined,
+        message=warning,
+    )
+    return replace(outcome, message=_rejections(found)) if rejected else outcome
+
+
+def _rejections(found: _Sorted) -> str:
+    """English, at most a few reasons; quarantine has all of them."""
+    told = [
+        f"{count} {reason} ({found.examples[reason][:200]})"
+        for reason, count in found.reasons.most_common(REASONS_MAX)
+    ]
+    more = len(found.reasons) - len(told)
+    if more:
+        told.append(f"and {more} other reasons")
+    return "kept in quarantine only: " + "; ".join(told)

@@ -1,0 +1,193 @@
+"""The HTTP application: OTLP at /v1/traces, health, readiness and metrics."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from intentproof_store import LedgerStatus
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from .body import decoder_of, read_body, unpack
+from .credentials import api_key_of
+from .errors import (
+    MethodNotAllowed,
+    ReceiverError,
+    Unavailable,
+    UnsupportedMedia,
+    answer_to,
+)
+from .inflight import Lease
+from .intake import GetBody, Intake
+from .metrics import Metrics
+from .status import Encoding, failure, success
+
+TRACES = "/v1/traces"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+BODY_SECONDS_MAX = 60.0  # a client that sends no faster holds memory that others need
+_CORRELATION_MAX = 256
+_log = logging.getLogger(__name__)
+
+
+def make_app(
+    *,
+    intake: Intake,
+    metrics: Metrics,
+    status: Callable[[], LedgerStatus],
+    message_bytes_max: int,
+) -> FastAPI:
+    """The application. `status` must not block."""
+    app = FastAPI(title="IntentProof receiver", version="1")
+    traces = _Traces(intake, message_bytes_max)
+    app.add_api_route(
+        TRACES,
+        traces.post,
+        methods=["POST"],
+        summary="Take an OTLP ExportTraceServiceRequest, protobuf or JSON",
+        response_class=Response,
+    )
+    _add_status_routes(app, intake, metrics, status)
+    _add_error_handlers(app)
+    return app
+
+
+class _Traces:
+    """OTLP/HTTP: how a body is read and a status is written. No decisions."""
+
+    def __init__(self, intake: Intake, message_bytes_max: int) -> None:
+        self._intake = intake
+        self._message_bytes_max = message_bytes_max
+
+    async def post(self, request: Request) -> Response:
+        """Answer one request; durable when it is answered 200."""
+        bytes_max = self._message_bytes_max
+
+        async def read(lease: Lease) -> GetBody:
+            name = request.headers.get("content-encoding", "")
+            decoder = decoder_of(name, bytes_max=bytes_max)
+            try:
+                async with asyncio.timeout(BODY_SECONDS_MAX):
+                    body = await read_body(
+                        request.stream(),
+                        length=_length(request),
+                        bytes_max=bytes_max,
+                        lease=lease,
+                    )
+            except TimeoutError as error:
+                raise Unavailable("the body took too long to arrive") from error
+            except ClientDisconnect as error:
+                raise Unavailable("the client hung up") from error
+            return partial(unpack, body, decoder, bytes_max=bytes_max, lease=lease)
+
+        try:
+            encoding = _encoding(request)
+            outcome = await self._intake.take("http", api_key_of(request.headers), encoding, read)
+        except ReceiverError as error:
+            return _refusal(error, request)
+        return Response(success(outcome, encoding), media_type=encoding.value)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _encoding(request: Request) -> Encoding:
+    media_type = _media_type(request)
+    for encoding in Encoding:
+        if media_type == encoding.value:
+            return encoding
+    known = " or ".join(encoding.value for encoding in Encoding)
+    raise UnsupportedMedia(f"Content-Type {media_type[:80]!r}: must be {known}")
+
+
+def _length(request: Request) -> int | None:
+    text = request.headers.get("content-length")
+    return None if text is None else int(text)  # the server refuses what is not digits
+
+
+def _refusal(error: ReceiverError, request: Request) -> Response:
+    """A google.rpc.Status in the request's encoding; JSON where it has neither of ours."""
+    protobuf = _media_type(request) == Encoding.PROTOBUF.value
+    encoding = Encoding.PROTOBUF if protobuf else Encoding.JSON
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = "POST"
+    return Response(
+        failure(error, encoding),
+        status_code=answer_to(error).http,
+        headers=headers,
+        media_type=encoding.value,
+    )
+
+
+def _add_status_routes(
+    app: FastAPI, intake: Intake, metrics: Metrics, status: Callable[[], LedgerStatus]
+) -> None:
+    @app.get("/health", summary="Whether the process answers")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/ready", summary="Whether spans are taken: 503 when draining or the store is unwell")
+    async def ready() -> JSONResponse:
+        state = "ready"
+        if intake.draining:
+            state = "draining"
+        elif not status().healthy:
+            state = "store_unhealthy"
+        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+
+    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def prometheus() -> Response:
+        return Response(metrics.text(), media_type=METRICS_TYPE)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    """Every failure outside /v1/traces has one envelope; there it is a google.rpc.Status."""
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        if request.url.path == TRACES and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            return _refusal(MethodNotAllowed(f"{TRACES} takes POST only"), request)
+        status = HTTPStatus(error.status_code)
+        answer = _envelope(request, error.status_code, status.name.lower(), status.phrase)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        where = {".".join(map(str, one["loc"])): one["msg"] for one in error.errors()}
+        return _envelope(request, 422, "invalid_request", "the request is not valid", where)
+
+    @app.exception_handler(ReceiverError)
+    async def receiver_error(request: Request, error: ReceiverError) -> Response:
+        answer = answer_to(error)
+        return _envelope(request, answer.http, answer.word, str(error))
+
+    @app.exception_handler(Exception)
+    async def internal(request: Request, error: Exception) -> Response:
+        _log.error("handler_failed", exc_info=error)
+        return _envelope(request, 500, "internal", "an internal fault")
+
+
+def _envelope(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    details: "dict[str, str] | None" = None,
+) -> JSONResponse:
+    correlation_id = request.headers.get("x-correlation-id", "")[:_CORRELATION_MAX]
+    content = {
+        "code": code,
+        "message": message,
+        "details": details or {},
+        "correlation_id": correlation_id or None,
+    }
+    return JSONResponse(content, status)

@@ -1,0 +1,208 @@
+"""The command `serve`: both servers on one event loop, from a bound port to a sealed store."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import uvicorn
+from intentproof_store import HomeInvalid, Ledger, LedgerBehind, LedgerLocked, LedgerSettings
+
+from . import grpc_server
+from .config import Config, load
+from .errors import Unusable
+from .export import Exporter
+from .http_server import make_app
+from .inflight import Budget
+from .intake import Intake
+from .keys import KeyStore
+from .logs import configure, log
+from .metrics import LedgerCollector, Metrics
+
+OK, INVALID, BLOCKED = 0, 6, 8
+_log = logging.getLogger(__name__)
+
+
+def register(subparsers: Any) -> None:
+    """Add `serve` to the command line."""
+    serve = subparsers.add_parser("serve", help="take spans over OTLP and keep them")
+    serve.add_argument("--config", metavar="FILE", help="settings as YAML")
+    serve.add_argument("--grpc", metavar="HOST:PORT", help="default 127.0.0.1:4317")
+    serve.add_argument("--http", metavar="HOST:PORT", help="default 127.0.0.1:4318")
+    serve.add_argument(
+        "--new-writer",
+        action="store_true",
+        help="start a new log, after the store was restored from an older copy",
+    )
+    serve.set_defaults(run=run)
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The settings that the command line asks for. Raises ConfigInvalid."""
+    given = {"store": args.store_flag, "home": args.home_flag, "hot": args.hot_flag}
+    return load(
+        file=getattr(args, "config", None),
+        flags={**given, "grpc": getattr(args, "grpc", None), "http": getattr(args, "http", None)},
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; then drain, seal and return 0."""
+    config = config_of(args)
+    configure(config.log_level)
+    try:
+        asyncio.run(serve(config, new_writer=args.new_writer))
+    except (LedgerLocked, LedgerBehind) as error:
+        sys.stderr.write(f"intentproof-otel: {error}\n")
+        return BLOCKED
+    except HomeInvalid as error:
+        sys.stderr.write(f"intentproof-otel: {error}\n")
+        return INVALID
+    return OK
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, whose signals are ours, and which says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `serve`."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+async def serve(config: Config, *, new_writer: bool = False) -> None:
+    """Take spans until a signal.
+
+    1. Bind both ports: a port in use is found before anything is acknowledged.
+    2. Open the ledger: replays what a crash left behind. Then answer.
+    3. Wait for a signal; a second one ends the process at once.
+    4. Drain: not ready, nothing new, finish what is in flight.
+    5. Close the ledger: seals and signs everything.
+    """
+    async with AsyncExitStack() as stack:
+        listener = bind(config.http)  # (1)
+        stack.callback(listener.close)
+        grpc, grpc_port = grpc_server.bind(config.grpc, message_bytes_max=config.message_bytes_max)
+        stack.push_async_callback(grpc.stop, None)
+        settings = _ledger_settings(config, new_writer=new_writer)
+        ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
+        stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
+        pool = ThreadPoolExecutor(config.export_threads, thread_name_prefix="export")
+        stack.callback(pool.shutdown)
+        intake, http = _assemble(config, ledger, pool)
+        grpc_server.add_export(grpc, intake)
+        stop = _signals()
+        await grpc.start()
+        answering = asyncio.create_task(http.serve(sockets=[listener]))
+        await http.listening.wait()
+        _log_ready(config, ledger, grpc_port=grpc_port, http_port=listener.getsockname()[1])
+        await stop.wait()  # (3)
+        log(_log, logging.INFO, "draining")
+        intake.draining = True  # (4)
+        http.should_exit = True
+        await asyncio.gather(grpc.stop(config.drain_seconds), answering)
+    log(_log, logging.INFO, "closed")
+
+
+def bind(address: str) -> socket.socket:
+    """A socket that holds its port. Raises Unusable if that is in use."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise Unusable(f"--http {address}: cannot listen there: {error.strerror}") from error
+    return listener
+
+
+def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
+    return LedgerSettings(
+        store=config.store,
+        home=config.home,
+        hot=config.hot_folder,
+        log_name=config.log_name,
+        seal_rows=config.seal_rows,
+        seal_bytes=config.seal_bytes,
+        seal_seconds=config.seal_seconds,
+        checkpoint_seconds=config.checkpoint_seconds,
+        new_writer=new_writer,
+    )
+
+
+def _assemble(
+    config: Config, ledger: Ledger, pool: ThreadPoolExecutor
+) -> "tuple[Intake, HttpServer]":
+    metrics = Metrics()
+    metrics.registry.register(LedgerCollector(ledger.status))
+    budget = Budget(
+        bytes_max=config.bytes_in_flight_max, requests_max=config.requests_in_flight_max
+    )
+    metrics.bytes_in_flight.set_function(lambda: budget.bytes_held)
+    exporter = Exporter(
+        keys=KeyStore(config.home), ledger=ledger, event_bytes_max=config.event_bytes_max
+    )
+    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
+    app = make_app(
+        intake=intake,
+        metrics=metrics,
+        status=ledger.status,
+        message_bytes_max=config.message_bytes_max,
+    )
+    http = HttpServer(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(config.drain_seconds)),
+        )
+    )
+    return intake, http
+
+
+def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int) -> None:
+    log(
+        _log,
+        logging.INFO,
+        "ready",
+        grpc=f"{config.grpc.rpartition(':')[0]}:{grpc_port}",
+        http=f"{config.http.rpartition(':')[0]}:{http_port}",
+        writer=ledger.status().writer,
+        store=str(config.store),
+        pid=os.getpid(),
+    )
+
+
+def _signals() -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(1)  # asked twice: what is acknowledged is durable, and replayed next time
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+    return stop

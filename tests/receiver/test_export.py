@@ -1,0 +1,194 @@
+"""The one function behind both transports, without a network."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from intentproof_receiver.errors import (
+    ANSWERS,
+    InvalidRequest,
+    MethodNotAllowed,
+    ReceiverError,
+    Unauthenticated,
+    Unavailable,
+    answer_to,
+)
+from intentproof_receiver.export import Exporter
+from intentproof_receiver.inflight import Budget
+from intentproof_receiver.key_commands import create_key
+from intentproof_receiver.keys import KeyStore
+from intentproof_receiver.outcome import Outcome
+from intentproof_receiver.status import Encoding, failure, success
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+
+from tests.receiver.support import (
+    FakeLedger,
+    attribute_bytes,
+    field_bytes,
+    json_request,
+    json_span,
+    nested_value,
+    request_bytes,
+    span_message,
+)
+
+BAD_UTF8 = attribute_bytes(b"k", field_bytes(1, b"\xff"))
+TAKEN = span_message().SerializeToString()
+UNTAKEN = SpanMessage(trace_id=bytes(15), name="plain").SerializeToString()
+
+
+class Harness:
+    """An exporter over a ledger in memory, with a key."""
+
+    def __init__(self, home: Path, **options: Any) -> None:
+        self.ledger = FakeLedger()
+        self.key = create_key(home, tenant="acme")[1]
+        self._exporter = Exporter(keys=KeyStore(home), ledger=self.ledger, **options)
+
+    def export(self, body: bytes, encoding: Encoding = Encoding.PROTOBUF) -> Outcome:
+        return self._exporter.export(self.key, body, encoding=encoding)
+
+    def stranger(self) -> None:
+        self._exporter.export("no", b"", encoding=Encoding.JSON)
+
+
+@pytest.fixture
+def harness(home: Path) -> Harness:
+    return Harness(home)
+
+
+def test_spans_that_no_rule_takes(harness: Harness) -> None:
+    """They are accepted, not kept, and do not touch the ledger, whatever their ids are."""
+    outcome = harness.export(request_bytes(UNTAKEN, UNTAKEN))
+    assert outcome == Outcome(received=2, not_kept=2)
+    assert harness.ledger.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "fate"),
+    [
+        (TAKEN, "stored"),
+        (TAKEN + attribute_bytes(b"deep", nested_value(40)), "stored"),
+        (TAKEN + attribute_bytes(b"deep", nested_value(64)), "stored"),
+        (TAKEN + attribute_bytes(b"deep", nested_value(65)), "quarantined"),
+        (UNTAKEN + attribute_bytes(b"deep", nested_value(65)), "not_kept"),
+        (TAKEN + BAD_UTF8, "quarantined"),
+        (UNTAKEN + BAD_UTF8, "not_kept"),
+        (UNTAKEN + b"\x4a\x02\x0a\x05", "quarantined"),
+        (span_message(intent=" ").SerializeToString(), "quarantined"),
+        (span_message(sequence="1").SerializeToString(), "quarantined"),
+        (span_message().SerializeToString() + field_bytes(1, bytes(15)), "quarantined"),
+        (TAKEN + attribute_bytes(b"s", b"\x40\x05"), "stored"),
+    ],
+)
+def test_fates(harness: Harness, raw: bytes, fate: str) -> None:
+    """Each kind of span has its fate, and its neighbours are kept."""
+    outcome = harness.export(request_bytes(span_message(8), raw, span_message(9)))
+    expected = {"stored": 2, "quarantined": 0, "not_kept": 0}
+    expected[fate] += 1
+    assert {name: getattr(outcome, name) for name in expected} == expected
+    assert outcome.rejected == outcome.quarantined
+    if fate == "quarantined":
+        assert harness.ledger.undecodable[0][1].raw == raw
+
+
+def test_spans_under_a_damaged_resource(harness: Harness) -> None:
+    """Under a damaged resource what a rule takes is quarantined, and nothing else."""
+    resource = field_bytes(
+        1, field_bytes(1, b"service.name") + field_bytes(2, field_bytes(1, b"\xff"))
+    )
+    outcome = harness.export(request_bytes(TAKEN, UNTAKEN, resource=resource))
+    assert (outcome.quarantined, outcome.not_kept) == (1, 1)
+
+
+def test_the_message_is_short(harness: Harness) -> None:
+    """A client is told a few reasons, in less than 1 KiB."""
+    spans: list[SpanMessage | bytes] = [
+        span_message(1, intent=""),
+        span_message(2, sequence="x"),
+        span_message(3, action="x" * 999),
+        span_message(4).SerializeToString() + BAD_UTF8,
+        span_message(5).SerializeToString() + attribute_bytes(b"k" * 9000, nested_value(65)),
+    ]
+    outcome = harness.export(request_bytes(*spans))
+    assert outcome.rejected == 5
+    assert "and 2 other reasons" in outcome.message
+    assert len(success(outcome, Encoding.PROTOBUF)) < 1200
+
+
+def test_events_that_are_too_large(home: Path) -> None:
+    """An event over its limit is quarantined."""
+    harness = Harness(home, event_bytes_max=2000)
+    assert harness.export(request_bytes(span_message(inputs="x" * 2100))).quarantined == 1
+
+
+def test_json_quarantine_keeps_the_span(harness: Harness) -> None:
+    """A JSON span in quarantine is its JSON text."""
+    harness.export(json_request(json_span(kind="SERVER")), Encoding.JSON)
+    assert b'"kind":"SERVER"' in harness.ledger.undecodable[0][1].raw
+
+
+def test_a_warning_rejects_nothing(harness: Harness) -> None:
+    """A body in snake_case is taken with a warning."""
+    outcome = harness.export(b'{"resource_spans":[]}', Encoding.JSON)
+    assert outcome.rejected == 0
+    assert b'"rejectedSpans": "0"' in success(outcome, Encoding.JSON)
+
+
+def test_strangers(harness: Harness) -> None:
+    """A stranger is refused before anything is decoded."""
+    with pytest.raises(Unauthenticated):
+        harness.stranger()
+
+
+def test_bugs_are_retryable(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug while decoding or mapping is Unavailable, and nothing is kept."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("intentproof_receiver.export.map_span", fail)
+    with pytest.raises(Unavailable, match="nothing was kept"):
+        harness.export(request_bytes(TAKEN))
+    assert harness.ledger.calls == 0
+
+
+def every(kind: type[ReceiverError]) -> "set[type[ReceiverError]]":
+    return {kind}.union(*(every(one) for one in kind.__subclasses__()))
+
+
+def test_the_table_of_answers() -> None:
+    """Only what no retry can mend is permanent, and everything else is 503."""
+    for kind in every(ReceiverError):
+        error = kind.__new__(kind)
+        Exception.__init__(error, "x")
+        answer = answer_to(error)
+        assert answer.retryable == (answer.http == 503) == (answer.code == 14)
+    assert {answer.http for answer in ANSWERS.values()} == {400, 401, 403, 405, 413, 415, 503}
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+def test_bodies_are_small(encoding: Encoding) -> None:
+    """No body is over 4 KiB, whatever a message quotes."""
+    for error in (InvalidRequest("f", "é" * 9999), Unavailable("x" * 9999), MethodNotAllowed("x")):
+        assert len(failure(error, encoding)) < 4096 * 2
+    assert len(failure(Unavailable("\ud800"), encoding)) < 4096
+
+
+def test_budget() -> None:
+    """A lease that ended gives back what it held, once."""
+    budget = Budget(bytes_max=10, requests_max=2)
+    first = budget.lease()
+    first.grow(6)
+    second = budget.lease()
+    with pytest.raises(Unavailable):
+        second.grow(5)
+    with pytest.raises(Unavailable):
+        budget.lease()
+    first.release()
+    first.release()
+    second.grow(10)
+    with pytest.raises(Unavailable):
+        budget.lease()
+    second.release()
+    assert budget.bytes_held == 0

@@ -1,0 +1,32 @@
+"""The README says what the code does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from intentproof_receiver.config import Config
+
+ROOM = Path(__file__).parents[2] / "receiver"
+README = (ROOM / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_is_explained() -> None:
+    """Each setting has a row with its default."""
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| `?([^`|]+?)`? \|", README, flags=re.M))
+    assert list(rows) == [one.name for one in fields(Config)]
+    for one in fields(Config):
+        if one.name != "hot":
+            default = one.default
+            assert rows[one.name] == (
+                f"{default:g}" if isinstance(default, float) else str(default)
+            )
+
+
+def test_every_named_test_exists() -> None:
+    """The tests that the table of rules names are there."""
+    folder = Path(__file__).parent
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("test_*.py"))
+    for name in re.findall(r"::(test_\w+)", README):
+        assert f"def {name}(" in sources, name
+    for name in re.findall(r"`(test_\w+\.py)", README):
+        assert (folder / name).exists(), name
