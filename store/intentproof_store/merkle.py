@@ -10,6 +10,8 @@ from .errors import ProofInvalid
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 HASH_BYTES = 32
+_RUN_LEVEL = 8  # whole runs of 256 leaves are hashed level by level, in half the time
+_RUN = 1 << _RUN_LEVEL
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -20,6 +22,19 @@ def leaf_hash(leaf: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The hash of an inner node."""
     return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def subtree_root(hashed_leaves: Sequence[bytes]) -> bytes:
+    """The root over a full subtree's leaf hashes, whose number is a power of two; level by level."""
+    sha256 = hashlib.sha256
+    level = hashed_leaves
+    while len(level) > 1:
+        pairs = iter(level)
+        level = [
+            sha256(b"\x01" + left + right).digest()
+            for left, right in zip(pairs, pairs, strict=True)
+        ]
+    return level[0]
 
 
 class Frontier:
@@ -38,18 +53,30 @@ class Frontier:
 
     def append(self, hashed_leaf: bytes) -> None:
         """Add the hash of the next leaf."""
-        node, size = hashed_leaf, self.size
-        nodes, sha256 = self.nodes, hashlib.sha256
-        while size & 1:
-            node = sha256(b"\x01" + nodes.pop() + node).digest()
-            size >>= 1
-        nodes.append(node)
-        self.size += 1
+        self.append_subtree(hashed_leaf, 0)
+
+    def append_subtree(self, root: bytes, level: int) -> None:
+        """Add the root of the next 2^level leaves; the tree must end at a multiple of that."""
+        node, above = root, self.size >> level
+        if self.size != above << level:
+            raise ValueError(f"a tree of {self.size} leaves cannot take 2^{level} at once")
+        while above & 1:
+            node = node_hash(self.nodes.pop(), node)
+            above >>= 1
+        self.nodes.append(node)
+        self.size += 1 << level
 
     def extend(self, hashed_leaves: bytes) -> None:
         """Add consecutive leaf hashes, 32 bytes each, in one piece."""
-        for at in range(0, len(hashed_leaves), HASH_BYTES):
-            self.append(hashed_leaves[at : at + HASH_BYTES])
+        at, end = 0, len(hashed_leaves)
+        while at < end:
+            if self.size % _RUN == 0 and end - at >= _RUN * HASH_BYTES:
+                run = hashed_leaves[at : at + _RUN * HASH_BYTES]
+                self.append_subtree(subtree_root(split_hashes(run)), _RUN_LEVEL)
+                at += _RUN * HASH_BYTES
+            else:
+                self.append(hashed_leaves[at : at + HASH_BYTES])
+                at += HASH_BYTES
 
     def copy(self) -> "Frontier":
         """An independent frontier of the same tree."""
@@ -65,11 +92,15 @@ class Frontier:
         return root
 
 
+def split_hashes(hashes: bytes) -> list[bytes]:
+    """Hashes in one piece as a list."""
+    return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
+
+
 def root_of(hashed_leaves: Sequence[bytes]) -> bytes:
     """The root over leaf hashes in order."""
     frontier = Frontier()
-    for hashed in hashed_leaves:
-        frontier.append(hashed)
+    frontier.extend(b"".join(hashed_leaves))
     return frontier.root()
 
 

@@ -49,29 +49,27 @@ class TenantLog:
         undecodable: Sequence[Undecodable],
     ) -> Appended:
         """Turn what arrived into rows of `maker`. Nothing is final until `commit`."""
-        seen = dict.fromkeys(Verdict, 0)
+        stored = duplicates = conflicts = 0
         for event in events:
             told = Told(event, context_text(event), payload_text(event))
             verdict = self.sameness.judge(told)
-            seen[verdict] += 1
             if verdict is Verdict.NEW:
+                stored += 1
                 maker.add_event(event, "event", told.context, told.payload)
             elif verdict is Verdict.CONFLICT:
+                conflicts += 1
                 maker.add_event(event, "conflict", told.context, told.payload)
-            elif verdict is Verdict.NUMBERED:
-                maker.add_numbered(event)
-        kept = 0
+            else:
+                duplicates += 1
+                if verdict is Verdict.NUMBERED:
+                    maker.add_numbered(event)
+        quarantined = 0
         for item in undecodable:
             detail = self.quarantine.put(item)
             if detail is not None:
+                quarantined += 1
                 maker.add_detail("quarantine", detail)
-                kept += 1
-        return Appended(
-            stored=seen[Verdict.NEW],
-            duplicates=seen[Verdict.DUPLICATE] + seen[Verdict.NUMBERED],
-            conflicts=seen[Verdict.CONFLICT],
-            quarantined=kept,
-        )
+        return Appended(stored, duplicates, conflicts, quarantined)
 
     def commit(self, refs: Sequence[FrameRef], hashes: bytes, results: Sequence[Appended]) -> None:
         """The rows are durable."""

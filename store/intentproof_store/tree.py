@@ -7,10 +7,10 @@ once retention has dropped the leaves; a verifier recomputes them.
 from collections.abc import Iterator
 from pathlib import Path
 
-from .durable import write_file
+from .durable import write_files
 from .errors import StoreError
 from .layout import TILE_WIDTH, tile_path
-from .merkle import HASH_BYTES, Frontier, frontier_ranges, root_of
+from .merkle import HASH_BYTES, Frontier, frontier_ranges, split_hashes, subtree_root
 
 _TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 _TILE_BYTES = TILE_WIDTH * HASH_BYTES
@@ -19,9 +19,9 @@ _TILE_BYTES = TILE_WIDTH * HASH_BYTES
 class TileTree:
     """Appends leaf hashes and writes tiles. One thread only; blocks on the disk."""
 
-    def __init__(self, folder: Path, frontier: Frontier, tails: list[bytearray]) -> None:
+    def __init__(self, folder: Path, size: int, tails: list[bytearray]) -> None:
         self._folder = folder
-        self._frontier = frontier
+        self._size = size
         # tails[L]: hashes of level L that no full tile holds yet.
         self._tails = tails
 
@@ -36,17 +36,29 @@ class TileTree:
             index, width = divmod(count, TILE_WIDTH)
             tails.append(bytearray(read_tile(folder, level, index, width) if width else b""))
             level += 1
-        frontier = Frontier(size, [_node(folder, at, n) for at, n in frontier_ranges(size)])
-        return cls(folder, frontier, tails)
+        return cls(folder, size, tails)
 
     @property
     def size(self) -> int:
         """How many leaves the tree has."""
-        return self._frontier.size
+        return self._size
 
     def root(self) -> bytes:
-        """The tree's root."""
-        return self._frontier.root()
+        """The tree's root. Reads a tile for each level that is not at hand."""
+        nodes = [self._node(level, index) for level, index in frontier_ranges(self._size)]
+        return Frontier(self._size, nodes).root()
+
+    def _node(self, level: int, index: int) -> bytes:
+        """The root of the subtree of 2^level leaves at `index`, from the hashes not in full tiles.
+
+        Full subtrees at the end of a tree stand in the tails: a full tile is one hash above.
+        """
+        tile_level, within = divmod(level, _TILE_LEVELS)
+        tail = self._tails[tile_level]
+        above = self._size >> (_TILE_LEVELS * tile_level)
+        start = (index << within) - (above - len(tail) // HASH_BYTES)
+        run = bytes(tail[start * HASH_BYTES : (start + (1 << within)) * HASH_BYTES])
+        return subtree_root(split_hashes(run))
 
     def extend(self, hashed_leaves: bytes) -> None:
         """Append leaf hashes, 32 bytes each, and write every tile that became full.
@@ -54,28 +66,27 @@ class TileTree:
         If the disk refuses, the tree is as before, and the same call may be made again.
         """
         tails = [bytearray(tail) for tail in self._tails]
-        frontier = self._frontier.copy()
-        frontier.extend(hashed_leaves)
-        for level, index, tile in _full_tiles(tails, frontier.size, hashed_leaves):
-            self._write(level, index, tile)
-        self._frontier, self._tails = frontier, tails
+        size = self.size + len(hashed_leaves) // HASH_BYTES
+        filled = [
+            (self._path(level, index), tile)
+            for level, index, tile in _full_tiles(tails, size, hashed_leaves)
+        ]
+        write_files(filled)
+        for path, _ in filled:
+            _drop_partial(path)
+        self._size, self._tails = size, tails
 
     def write_partial(self) -> None:
         """Write the partial tile of each level, as a checkpoint of this size needs them."""
+        partial = []
         for level, tail in enumerate(self._tails):
             if tail:
                 index = (self.size >> (_TILE_LEVELS * level)) // TILE_WIDTH
-                self._write(level, index, bytes(tail))
+                partial.append((self._path(level, index, len(tail) // HASH_BYTES), bytes(tail)))
+        write_files(partial)
 
-    def _write(self, level: int, index: int, tile: bytes) -> None:
-        path = self._folder / tile_path(level, index, len(tile) // HASH_BYTES)
-        write_file(path, tile)
-        if len(tile) == TILE_WIDTH * HASH_BYTES:
-            partial = path.with_name(path.name + ".p")
-            if partial.is_dir():
-                for old in partial.iterdir():
-                    old.unlink()
-                partial.rmdir()
+    def _path(self, level: int, index: int, width: int = TILE_WIDTH) -> Path:
+        return self._folder / tile_path(level, index, width)
 
 
 def read_tile(folder: Path, level: int, index: int, width: int) -> bytes:
@@ -94,6 +105,15 @@ def read_tile(folder: Path, level: int, index: int, width: int) -> bytes:
     raise StoreError(f"no tile {level}/{index} of {width} hashes in {folder}")
 
 
+def _drop_partial(full: Path) -> None:
+    """Delete the partial tiles that a full one makes needless (C2SP tlog-tiles)."""
+    folder = full.with_name(full.name + ".p")
+    for partial in folder.iterdir() if folder.is_dir() else ():
+        partial.unlink()
+    if folder.is_dir():
+        folder.rmdir()
+
+
 def _full_tiles(
     tails: list[bytearray], size: int, hashed_leaves: bytes
 ) -> Iterator[tuple[int, int, bytes]]:
@@ -110,19 +130,9 @@ def _full_tiles(
         for at in range(full):
             tile = bytes(tail[at * _TILE_BYTES : (at + 1) * _TILE_BYTES])
             yield level, first + at, tile
-            parents += root_of(_split(tile))
+            parents += subtree_root(split_hashes(tile))
         del tail[: full * _TILE_BYTES]
         level, hashes = level + 1, bytes(parents)
-
-
-def _node(folder: Path, level: int, index: int) -> bytes:
-    """The root of the subtree of 2^level leaves at `index`, from the tile that holds it."""
-    tile_level, within = divmod(level, _TILE_LEVELS)
-    first = index << within
-    tile_index, start = divmod(first, TILE_WIDTH)
-    count = 1 << within
-    raw = read_tile(folder, tile_level, tile_index, start + count)
-    return root_of(_split(raw[start * HASH_BYTES :]))
 
 
 def tile_hashes(folder: Path, first: int, end: int) -> bytes:
@@ -135,7 +145,3 @@ def tile_hashes(folder: Path, first: int, end: int) -> bytes:
         found += read_tile(folder, 0, index, stop)[start * HASH_BYTES :]
         at = index * TILE_WIDTH + stop
     return bytes(found)
-
-
-def _split(hashes: bytes) -> list[bytes]:
-    return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
