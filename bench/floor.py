@@ -35,6 +35,6 @@ def run_floor(workload: Workload, folder: Path) -> float:
             batches.append(batch)
     path = folder / "floor.parquet"
     pq.write_table(pa.Table.from_batches(batches), path, compression="zstd", compression_level=1)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
     return workload.spans / (time.perf_counter() - started)

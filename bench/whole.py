@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from intentproof_receiver.export import Exporter
 from intentproof_receiver.cli import main
+from intentproof_receiver.export import Exporter
 from intentproof_receiver.keys import KeyStore
 from intentproof_receiver.status import Encoding
 from intentproof_store import Ledger, LedgerSettings

@@ -24,7 +24,7 @@ class Workload:
 
 def make_workload(spans: int, *, seed: int = 1, now_ns: int = START_NS) -> Workload:
     """Requests with the spans of many traces at once, as they arrive from many programs."""
-    random_bytes = random.Random(seed)  # noqa: S311 - the same bytes in each run
+    random_bytes = random.Random(seed)  # the same bytes in each run
     requests = []
     total = 0
     trace = b""

@@ -15,7 +15,7 @@ _WIRE_LEVELS_MAX = 16
 _DEEP = "(nested too deeply to be sent)"
 
 
-class _NotOnWire(Exception):  # noqa: N818 - a signal within this file, no error of anyone's
+class _NotOnWire(Exception):
     pass
 
 

@@ -75,7 +75,7 @@ def canonical(value: Any) -> bytes:
 
 
 def dump_plain(value: Any) -> bytes | None:
-    """orjson's bytes of a value for which `is_plain` holds, or None where orjson refuses it.
+    """What orjson writes for a value for which `is_plain` holds, or None where orjson refuses it.
 
     What is left for it to refuse: lone surrogates and integers beyond 2^53 - 1.
     """

@@ -70,7 +70,7 @@ def _time_issues(event: dict[str, Any]) -> list[str]:
         return issues  # (1)
     if completed < started:
         issues.append("completedAt: before startedAt")  # (2)
-    duration = event.get("durationMs")
+    duration: Any = event.get("durationMs")
     if not _is_finite(duration):
         issues.append("durationMs: must be a finite number")
     elif abs(duration - max(0, round((completed - started) / 1000))) > DURATION_TOLERANCE_MS:

@@ -132,7 +132,7 @@ def _first_of_each(pairs: Pairs, duplicates: Duplicates) -> dict[str, Value]:
     first: dict[str, Value] = {}
     for key, value in pairs:
         if not key.isascii():
-            key = whole_text(key)  # noqa: PLW2901 - surrogates go before keys are compared
+            key = whole_text(key)
         if key in first:
             duplicates.count += 1
         else:
@@ -396,10 +396,9 @@ def _resource(resource: Pairs, duplicates: Duplicates) -> list[tuple[str, Value]
 
 def _attribute(key: str, value: Value, duplicates: Duplicates) -> Any:
     """A value as an event's flat attributes hold it: arrays and maps as their JCS text."""
-    kind = type(value)
-    if kind is str:
+    if isinstance(value, str):
         return value if value.isascii() else whole_text(value)
-    if kind is bool or (kind is int and -INTEGER_MAX <= value <= INTEGER_MAX):
+    if isinstance(value, int) and -INTEGER_MAX <= value <= INTEGER_MAX:
         return value
     plain = _nested(key, value, duplicates)
     return canonical(plain).decode() if isinstance(plain, (dict, list)) else plain

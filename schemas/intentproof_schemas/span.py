@@ -14,7 +14,7 @@ class KeyValues(tuple[tuple[str, "Value"], ...]):
     __slots__ = ()
 
 
-Value: TypeAlias = "None | bool | int | float | str | bytes | Sequence[Value] | KeyValues"
+Value: TypeAlias = "bool | int | float | str | bytes | Sequence[Value] | KeyValues | None"
 Pairs: TypeAlias = Sequence[tuple[str, Value]]
 
 

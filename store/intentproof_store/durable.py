@@ -33,7 +33,7 @@ def make_folder(folder: Path) -> None:
 def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Put `content` at `path` in one step, over what is there. Blocks on the disk."""
     aside = _write_aside(path, content, mode)
-    os.replace(aside, path)
+    aside.replace(path)
     sync_folder(path.parent)
 
 
@@ -55,7 +55,7 @@ def write_files(files: Sequence[tuple[Path, bytes]]) -> None:
             aside.unlink(missing_ok=True)
         raise
     for aside, path in asides:
-        os.replace(aside, path)
+        aside.replace(path)
     for folder in folders:
         sync_folder(folder)
 
@@ -90,7 +90,7 @@ def create_file(path: Path, content: bytes, *, mode: int = 0o644) -> bool:
 
 def move_into_place(finished: Path, path: Path) -> None:
     """Move a file that is already fsynced to its name. Blocks on the disk."""
-    os.replace(finished, path)
+    finished.replace(path)
     sync_folder(path.parent)
 
 

@@ -1,7 +1,7 @@
 """What the store may raise.
 
 * StoreError                an internal fault, or the base of those below
-  + StoreUnavailable        cannot take it now (disk full, closing, queue full): nothing is lost, retry
+  + StoreUnavailable        cannot take it now (disk or queue full, closing): nothing lost, retry
   + LedgerLocked            another process writes as this writer
   + LedgerBehind            the store is older than what this writer signed: a restored copy
   + HomeInvalid             --home lacks a key or holds a damaged one

@@ -87,14 +87,15 @@ def _sound(rows: pa.RecordBatch, *, tenant: str, writer: str) -> "np.ndarray[Any
         "v": pa.scalar(f'"{VERSION}"'),
     }
     rebuilt = _leaves(rows, columns)
-    same = pc.fill_null(pc.equal(rebuilt.cast(pa.binary()), rows.column("leaf")), False)
-    right_writer = pc.fill_null(pc.equal(rows.column("writer"), writer), False)
-    return (
+    same = pc.fill_null(pc.equal(rebuilt.cast(pa.binary()), rows.column("leaf")), fill_value=False)
+    right_writer = pc.fill_null(pc.equal(rows.column("writer"), writer), fill_value=False)
+    sound: np.ndarray[Any, Any] = (
         same.to_numpy(zero_copy_only=False)
         & right_writer.to_numpy(zero_copy_only=False)
         & unambiguous
         & _derived_hold(rows)
     )
+    return sound
 
 
 def _quoted(column: pa.Array) -> pa.Array:
@@ -130,7 +131,7 @@ def _leaves(rows: pa.RecordBatch, ready: dict[str, Any]) -> pa.Array:
     return pc.binary_join_element_wise(*parts, "}", "")
 
 
-def _members(rows: pa.RecordBatch, members: list[tuple[str, pa.Array]]) -> list[bytes | None]:
+def _members(members: list[tuple[str, pa.Array]]) -> list[bytes | None]:
     """JCS objects of optional members, the last of which decides nothing about separators."""
     parts: list[Any] = ["{"]
     before: Any = None
@@ -153,16 +154,13 @@ def _commitments(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, "np.ndarray[
     correlations, attributes = rows.column("correlation_id"), rows.column("attributes")
     outputs, errors = rows.column("output"), rows.column("error")
     contexts = _members(
-        rows,
         [
             ("attributes", attributes),
             ("correlationId", _quoted(correlations)),
             ("intent", _quoted(rows.column("intent"))),
         ],
     )
-    payloads = _members(
-        rows, [("error", errors), ("inputs", rows.column("inputs")), ("output", outputs)]
-    )
+    payloads = _members([("error", errors), ("inputs", rows.column("inputs")), ("output", outputs)])
     context_hashes: list[str] = []
     payload_hashes: list[str] = []
     clear = np.zeros(rows.num_rows, bool)

@@ -173,7 +173,7 @@ class HotLog:
         self._live[ref.path] = self._live.get(ref.path, 0) + 1
 
     def release(self, refs: Sequence[FrameRef]) -> None:
-        """Forget frames whose segment and checkpoint are in place; delete files without any left."""
+        """Forget frames that are sealed under a checkpoint; delete files without any left."""
         for ref in refs:
             self._live[ref.path] -= 1
         for path in [path for path, count in self._live.items() if count == 0]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from intentproof_schemas import ExecutionEvent
 
@@ -187,7 +188,7 @@ class Ledger:
         self._factory.close()
         self._lock.close()
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -5,6 +5,7 @@ import os
 import socket
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from .errors import LedgerLocked
 
@@ -32,7 +33,7 @@ class WriterLock:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def __enter__(self) -> "WriterLock":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -25,7 +25,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def subtree_root(hashed_leaves: Sequence[bytes]) -> bytes:
-    """The root over a full subtree's leaf hashes, whose number is a power of two; level by level."""
+    """The root over the leaf hashes of a full subtree, a power of two of them, level by level."""
     sha256 = hashlib.sha256
     level = hashed_leaves
     while len(level) > 1:

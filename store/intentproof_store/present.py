@@ -16,6 +16,7 @@ from .lookups import Told
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _CELL_WIDTH_MAX = 60
 _GAP = "  "
+_DEPTH_SHOWN_MAX = 20
 
 
 def item(told: Told) -> bytes:
@@ -93,7 +94,7 @@ def _row(told: Told, depth: int) -> tuple[str, ...]:
         timestamp(microseconds(event.started_ns)),
         f"{duration_ms(event.started_ns, event.completed_ns):.3f}",
         cell(event.status),
-        _GAP * depth + cell(event.action),
+        _GAP * min(depth, _DEPTH_SHOWN_MAX) + cell(event.action),
         cell(event.intent),
         cell(event.correlation_id),
         cell(told.service_name),

@@ -85,7 +85,7 @@ def _recover(
     former = _former_checkpoints(settings) if settings.new_writer else {}
     identity = load_identity(settings.home, settings.log_name, new_writer=settings.new_writer)
     _clear_unfinished(layout, identity.writer)
-    signer = Signer(layout, identity, _last_notes(layout, identity))
+    signer = Signer(layout, identity, _last_notes(identity))
     factory = LogFactory(settings, layout, identity, signer, former)
     now_ns = clock_ns()
     replays = {
@@ -131,7 +131,7 @@ def _remembered(home: Path) -> dict[str, bytes]:
     return {note.partition("\n")[0]: note.encode() for note in notes}
 
 
-def _last_notes(layout: Layout, identity: Identity) -> dict[str, bytes]:
+def _last_notes(identity: Identity) -> dict[str, bytes]:
     return {
         origin: raw
         for origin, raw in _remembered(identity.home).items()

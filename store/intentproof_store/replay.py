@@ -76,7 +76,7 @@ class Replayer:
         try:
             batch = self._authentic_rows(frame)
         except (FrameInvalid, LeafInvalid) as error:
-            self._damaged(path, Damage(frame.offset, frame.length, False, str(error)))
+            self._damaged(path, Damage(frame.offset, frame.length, torn=False, message=str(error)))
             return
         self.next_number = max(self.next_number, frame.number + 1)
         replay = self._replays.get(frame.tenant)
@@ -87,7 +87,9 @@ class Replayer:
         if first + batch.num_rows <= replay.log.size:
             return  # sealed already
         if first < replay.log.size:
-            self._damaged(path, Damage(frame.offset, frame.length, False, "leaves twice"))
+            self._damaged(
+                path, Damage(frame.offset, frame.length, torn=False, message="leaves twice")
+            )
             return
         day = date_of(batch.column("received_ns")[0].as_py())
         if first > replay.log.size or (replay.log.refs and day != replay.log.day):

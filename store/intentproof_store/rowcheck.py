@@ -210,9 +210,12 @@ def _check_context(row: dict[str, Any], leaf: dict[str, str]) -> Iterator[tuple[
     attributes = row["attributes"]
     if attributes is not None and not isinstance(_json(attributes), dict):
         yield "column_differs", "column attributes is not a JSON object"
-    elif event is None or row["intent"] is None or len(salt) != SALT_BYTES:
-        yield "commitment_differs", "the context does not fit its commitment"
-    elif commitment(CONTEXT_DOMAIN, salt, context_text(event)) != leaf.get("context"):
+    elif (
+        event is None
+        or row["intent"] is None
+        or len(salt) != SALT_BYTES
+        or commitment(CONTEXT_DOMAIN, salt, context_text(event)) != leaf.get("context")
+    ):
         yield "commitment_differs", "the context does not fit its commitment"
     elif row["service_name"] != service_name(attributes or ""):
         yield "column_differs", "column service_name is not what the attributes say"
@@ -229,9 +232,12 @@ def _check_payload(row: dict[str, Any], leaf: dict[str, str]) -> Iterator[tuple[
     ]
     if broken:
         yield "column_differs", f"column {broken[0]} is not JSON"
-    elif event is None or row["inputs"] is None or len(salt) != SALT_BYTES:
-        yield "commitment_differs", "the payload does not fit its commitment"
-    elif commitment(PAYLOAD_DOMAIN, salt, payload_text(event)) != leaf.get("payload"):
+    elif (
+        event is None
+        or row["inputs"] is None
+        or len(salt) != SALT_BYTES
+        or commitment(PAYLOAD_DOMAIN, salt, payload_text(event)) != leaf.get("payload")
+    ):
         yield "commitment_differs", "the payload does not fit its commitment"
 
 

@@ -132,7 +132,7 @@ class Sameness:
             at = np.searchsorted(run, hashed)
             at[at == len(run)] = 0
             found |= run[at] == hashed
-        return [ids[place] for place in np.flatnonzero(found)]
+        return [ids[place] for place in np.flatnonzero(found).tolist()]
 
     def _read_day(self, day: str) -> None:
         self._unread.discard(day)

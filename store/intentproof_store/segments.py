@@ -94,7 +94,7 @@ def write_segment(batches: Sequence[pa.RecordBatch], path: Path) -> tuple[int, s
 
 def _rows_a_group(table: pa.Table) -> int:
     """Rows in a row group: 20,000, or fewer where those would hold over 64 MiB."""
-    bytes_a_row = max(1, table.nbytes // max(1, len(table)))
+    bytes_a_row: int = max(1, table.nbytes // max(1, len(table)))
     return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_a_row))
 
 

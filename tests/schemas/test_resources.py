@@ -28,9 +28,7 @@ DETAILS: dict[str, list[dict[str, Any]]] = {
         {"reason": "hot_damaged", "files": ["1.frames"], "lost": ["3-4"], "message": "bad MAC"},
         {"reason": "hot_damaged", "files": [], "lost": []},
     ],
-    "quarantine": [
-        {"reason": "blank_intent", "size": 0, "sha256": HASH}
-    ],
+    "quarantine": [{"reason": "blank_intent", "size": 0, "sha256": HASH}],
     "erasure": [
         {"log_indexes": [0, 5, [7, 9]], "members": "payload", "reason": "request 17"},
         {"log_indexes": [[0, 1]], "members": "context", "requested_ns": NS},

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         processes=os.cpu_count() or 1,
     )
     try:
-        report = verify_store(request, _show_progress if sys.stderr.isatty() else _silent)
+        report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
     except (HomeInvalid, NoteInvalid, TenantInvalid) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
@@ -60,10 +60,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_report(report)
     return report.outcome.exit_code
-
-
-def _silent(done: int, total: int) -> None:
-    """No terminal, no bar."""
 
 
 def _show_progress(done: int, total: int) -> None:

@@ -54,7 +54,7 @@ class _Trust:
         return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
 
 
-def verify_store(request: VerifyRequest, progress: Progress = lambda done, total: None) -> Report:
+def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
     """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
 
     Raises HomeInvalid and NoteInvalid for keys and checkpoints of the caller that cannot be
@@ -226,7 +226,7 @@ def _check_all(
     layout: Layout,
     request: VerifyRequest,
     trust: _Trust,
-    progress: Progress,
+    progress: Progress | None,
 ) -> None:
     tasks = [task for *_, mine in work for task in mine]
     checked = _run(tasks, request.processes)
@@ -236,7 +236,8 @@ def _check_all(
         for _ in mine:
             sealed.append(next(checked))
             done += 1
-            progress(done, len(tasks))
+            if progress is not None:
+                progress(done, len(tasks))
         if any(problem.code == "log_missing" for problem in log.problems):
             continue
         if not log.writer or not (sealed or hot or signed.roots or log.problems):
