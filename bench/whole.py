@@ -27,7 +27,7 @@ def settings(folder: Path) -> LedgerSettings:
 def create_key(home: Path) -> str:
     """An API key of the tenant `acme`, made by the command that users call."""
     out = io.StringIO()
-    with contextlib.redirect_stdout(out):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         main(["keys", "create", "--tenant", "acme", "--home", str(home)])
     return out.getvalue().strip()
 

@@ -27,7 +27,8 @@ class Command(NamedTuple):
     meaning: str
 
 
-_STORE = "intentproof_store.commands"
+_STORE_ROOM = "intentproof_store"
+_STORE = f"{_STORE_ROOM}.commands"
 _ROOM = "intentproof_receiver"
 
 COMMANDS = {
@@ -37,8 +38,7 @@ COMMANDS = {
     "trace": Command(_STORE, "analyst", "show a trace's events"),
     "correlation": Command(_STORE, "analyst", "show the events of a correlation id"),
     "sql": Command(_STORE, "analyst", "ask the store in SQL"),
-    "verify": Command(_STORE, "analyst", "prove that nothing was changed"),
-    "export": Command(_STORE, "analyst", "write a bundle for an auditor"),
+    "verify": Command(f"{_STORE_ROOM}.verify.command", "analyst", "prove that nothing was changed"),
     "log": Command(_STORE, "analyst", "list logs and their public keys"),
     "doctor": Command(f"{_ROOM}.doctor", "receiver", "check the set-up, and say what to mend"),
 }

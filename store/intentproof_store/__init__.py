@@ -15,7 +15,17 @@ from .errors import (
 )
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
+from .lookups import (
+    Told,
+    TraceIdInvalid,
+    read_trace_id,
+    told_of_correlation,
+    told_of_event,
+    told_of_trace,
+)
+from .present import document, item
 from .quarantine import Undecodable
+from .reader import Reader, StoreMissing
 from .settings import LedgerSettings
 from .tenantlog import Appended
 
@@ -33,9 +43,19 @@ __all__ = [
     "ProofInvalid",
     "QueryFailed",
     "QueryRefused",
+    "Reader",
     "StoreError",
+    "StoreMissing",
     "StoreUnavailable",
     "TenantInvalid",
     "TenantStatus",
+    "Told",
+    "TraceIdInvalid",
     "Undecodable",
+    "document",
+    "item",
+    "read_trace_id",
+    "told_of_correlation",
+    "told_of_event",
+    "told_of_trace",
 ]

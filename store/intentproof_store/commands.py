@@ -1,6 +1,6 @@
 """The commands that read: `trace`, `correlation`, `sql` and `log` (contract §7).
 
-`register` adds them, and `verify`, to the console script's parser, which brings `--store`,
+`register` adds them to the console script's parser, which brings `--store`,
 `--home` and `--hot`. Answers go to stdout; what was left out, and errors, to stderr.
 """
 
@@ -112,9 +112,9 @@ def _show(args: argparse.Namespace, name: str, value: str, told: Sequence[Told])
 
 def run_sql(args: argparse.Namespace) -> int:
     """Answer one SELECT over the views."""
-    check_select(args.statement)
+    checked = check_select(args.statement)  # before any file is read
     with _reader(args) as reader:
-        for piece in FORMATS[args.format](ask(reader, args.statement)):
+        for piece in FORMATS[args.format](ask(reader, checked)):
             _write(piece)
     return OK
 

@@ -9,6 +9,7 @@
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,22 +23,7 @@ _NODES = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "
 _FUNCTIONS = frozenset(
     ("unnest", "range", "generate_series", "json_each", "json_tree", "repeat", "repeat_row")
 )
-_TABLES = frozenset(
-    (
-        "BASE_TABLE",
-        "SUBQUERY",
-        "JOIN",
-        "TABLE_FUNCTION",
-        "EXPRESSION_LIST",
-        "CTE",
-        "EMPTY",
-        "EMPTY_FROM",
-        "PIVOT",
-        "SHOW_REF",
-        "COLUMN_DATA",
-        "DELIM_GET",
-    )
-)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ROWS_AT_ONCE = 1_000
 
 
@@ -56,11 +42,11 @@ def ask(reader: Reader, statement: str) -> Answer:
     Locks the reader: it is for such queries from then on and cannot be refreshed. Raises
     QueryRefused for what is not one SELECT, QueryFailed for what the engine cannot do.
     """
-    check_select(statement)
+    checked = check_select(statement)
     lock_down(reader)
     cursor = reader.cursor()
     try:
-        cursor.execute(statement)
+        cursor.execute(checked)
         described = cursor.description or []
     except duckdb.Error as error:
         cursor.close()
@@ -90,16 +76,22 @@ def lock_down(reader: Reader) -> None:
         cursor.execute("SET lock_configuration = true")
 
 
-def check_select(statement: str) -> None:
-    """Raise QueryRefused unless the text is one SELECT that only reads; QueryFailed if no SQL."""
+def check_select(statement: str) -> str:
+    """The one SELECT that the text is, to be run as it stands here.
+
+    Raises QueryRefused if it is anything else or does more than read, QueryFailed if it is no SQL.
+    """
+    if "\0" in statement or _SURROGATE.search(statement):
+        raise QueryFailed("a NUL or a lone surrogate is no SQL")
     with duckdb.connect() as parser:
         try:
             found = parser.extract_statements(statement)
-        except (duckdb.Error, UnicodeError) as error:
+        except duckdb.Error as error:
             raise QueryFailed(str(error)) from error
         if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT:  # (1)
             raise QueryRefused("exactly one SELECT is allowed")
-        row = parser.execute("SELECT json_serialize_sql(?)", [found[0].query]).fetchone()
+        checked: str = found[0].query
+        row = parser.execute("SELECT json_serialize_sql(?)", [checked]).fetchone()
     try:
         tree = json.loads(row[0] if row else "")
     except (ValueError, RecursionError) as error:
@@ -108,6 +100,7 @@ def check_select(statement: str) -> None:
         raise QueryRefused(f"this cannot be checked: {tree.get('error_message', 'no tree')}")
     for node in _nodes(tree):
         _check_node(node)
+    return checked
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -180,5 +180,5 @@ _GAPS = f"""
 _QUARANTINE = f"""
     SELECT tenant, date, writer, log_index, received_at, {_DETAIL} ->> '$.reason' AS reason,
         TRY_CAST({_DETAIL} ->> '$.size' AS BIGINT) AS size, {_DETAIL} ->> '$.sha256' AS sha256,
-        {_DETAIL} ->> '$.file' AS file, {_DETAIL} ->> '$.message' AS message, detail
+        replace({_DETAIL} ->> '$.sha256', 'sha256:', '') AS file, detail
     FROM leaves WHERE kind = 'quarantine'"""  # noqa: S608 - constants

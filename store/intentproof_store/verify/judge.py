@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from intentproof_schemas import WRITER
+from intentproof_schemas import TENANT, WRITER
 
 from ..errors import FrameInvalid, NoteInvalid
 from ..frames import Damage, Frame
@@ -62,7 +62,7 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     """
     trust = _trust(request)
     layout = Layout(request.store)
-    tenants = [check_tenant(request.tenant)] if request.tenant else layout.tenants()
+    tenants = [check_tenant(request.tenant)] if request.tenant else _tenants(layout, trust)
     logs: list[LogReport] = []
     work: list[tuple[LogReport, SignedSizes, list[LeavesReport], list[SegmentTask]]] = []
     for tenant in tenants:
@@ -73,7 +73,8 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
         for log in logs_of_tenant:
             logs.append(log)
             mine = sorted(tasks.get(log.writer, []), key=lambda task: task.name.first)
-            work.append((log, signed[log.writer], hot[log.writer], mine))
+            log_signed = signed.get(log.writer, SignedSizes())  # none for a stranger's file
+            work.append((log, log_signed, hot.get(log.writer, []), mine))
     _check_all(work, layout, request, trust, progress)
     if request.tenant is None:
         _strangers(layout, logs)
@@ -82,6 +83,14 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
         message = f"nothing of {request.tenant}" if request.tenant else "no log is in this store"
         logs.append(LogReport(request.tenant or "", "", problems=[Problem(code, message)]))
     return Report(_outcome(logs, trust), _anchor(trust, logs), logs)
+
+
+def _tenants(layout: Layout, trust: _Trust) -> list[str]:
+    """Tenants that the store has, and those of whose logs a key or a checkpoint is at hand."""
+    origins = [key.name for key in trust.keys]
+    origins += [checkpoint.origin for checkpoint in (*trust.known, *trust.remembered)]
+    named = {parts[1] for origin in origins if len(parts := origin.rsplit("/", 2)) == 3}
+    return sorted({*layout.tenants(), *(name for name in named if TENANT.fullmatch(name))})
 
 
 def _trust(request: VerifyRequest) -> _Trust:

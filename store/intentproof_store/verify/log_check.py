@@ -83,6 +83,8 @@ def check_log(
     sealed_end = max((leaves.end for leaves in gathered.sealed), default=0)
     sizes = sorted(size for size in signed.roots if not sealed_only or size <= sealed_end)
     report.checkpoint_size = sizes[-1] if sizes else 0
+    for leaves in (*gathered.sealed, *gathered.hot):
+        report.problems.extend(leaves.problems)  # what is nearest to the bytes comes first
     pieces = _in_order(report, gathered)  # (1)
     walk = _walk(report, pieces, sizes, folders)  # (2)
     _check_roots(report, walk, signed, sizes)  # (3)
@@ -93,9 +95,7 @@ def check_log(
     _check_quarantine(report, gathered, folders.quarantine)
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
-    for leaves in (*gathered.sealed, *gathered.hot):
-        report.problems.extend(leaves.problems)
-    if not any(problem.code != "unsupported" for problem in report.problems):
+    if not any(problem.code not in ("unsupported", "unknown_kind") for problem in report.problems):
         report.events_verified = _events_below(pieces, report.checkpoint_size)
 
 
