@@ -82,7 +82,8 @@ def _pairs(holder: dict[str, Any]) -> Pairs:
 
 def _value(value: dict[str, Any]) -> Value:
     """An OTLP AnyValue; an empty one is null."""
-    kind, content = next(iter(value.items()), ("", None))
+    pair: tuple[str, Any] = next(iter(value.items()), ("", None))
+    kind, content = pair
     if kind == "intValue":
         return int(content)
     if kind == "doubleValue":

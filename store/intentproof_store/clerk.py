@@ -27,6 +27,7 @@ from .errors import NoteInvalid, StoreError
 from .hotlog import FrameRef
 from .identity import Identity
 from .layout import Layout, SegmentName
+from .merkle import HASH_BYTES
 from .note import SegmentNote, sign_note
 from .sameness import Generation
 from .segments import read_segment_note, write_segment
@@ -151,6 +152,8 @@ class Clerk:
     def _sign(self, job: CheckpointJob | SealJob) -> None:
         tree = self._trees[job.tenant]
         if tree.size < job.end:  # else an earlier try got this far
+            if tree.size + len(job.hashes) // HASH_BYTES != job.end:
+                raise StoreError(f"leaves before {job.end} of {job.tenant} are not sealed yet")
             tree.extend(job.hashes)
         tree.write_partial()
         self._signer.sign(job.tenant, tree.size, tree.root())

@@ -102,7 +102,6 @@ class Ledger:
         self._frames = 0
         self._segments = 0
         self._fsync_seconds = 0.0
-        self._last_received_ns = recovered.last_received_ns
         self._thread = threading.Thread(target=self._run, name="intentproof-writer", daemon=True)
 
     @classmethod
@@ -267,7 +266,6 @@ class Ledger:
         """Decide, write, fsync. Whatever it raises, nothing of the group was taken."""
         received_ns = self._clock_ns()
         today = date_of(received_ns)
-        stepped_back = received_ns < self._last_received_ns - _STEP_BACK_NS
         makers: dict[str, RowMaker] = {}
         results: dict[str, list[Appended]] = {}
         early: list[tuple[str, str]] = []
@@ -276,8 +274,8 @@ class Ledger:
             if log.day != today:
                 self._cut(log, today)
             maker = RowMaker(tenant, self._writer_id, received_ns)
-            if stepped_back:
-                maker.add_detail("gap", _step_back(self._last_received_ns, received_ns))
+            if received_ns < log.last_received_ns - _STEP_BACK_NS:
+                maker.add_detail("gap", _step_back(log.last_received_ns, received_ns))
             events = [event for item in items for event in item.events]
             log.sameness.prepare(events, today)
             early += [(tenant, e.event_id) for e in events if log.sameness.is_early(e, received_ns)]
@@ -286,7 +284,6 @@ class Ledger:
         if early:
             self._factory.remember_early(early, self._logs)
         self._append(makers, results, today)
-        self._last_received_ns = received_ns
         return results
 
     def _append(
@@ -308,6 +305,7 @@ class Ledger:
             ref = by_tenant.get(tenant)
             hashes = leaf_hashes(full[tenant]) if ref else b""
             log.commit([ref] if ref else [], hashes, results[tenant])
+            log.last_received_ns = full[tenant].received_ns if ref else log.last_received_ns
             if ref and not log.hot_since:
                 log.hot_since = now
 

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from .checkpoints import Signer, checkpoint_sizes
 from .clerk import SealJob
+from .columns import COLUMNS
 from .durable import write_file
-from .errors import NoteInvalid, StoreError
+from .errors import LedgerBehind, NoteInvalid, StoreError
 from .hotlog import HotLog, NewFrame
 from .identity import Identity, trust
 from .layout import Layout, date_of
@@ -128,9 +129,18 @@ class LogFactory:
             log.sameness.add_segments(segment.day, [segment.path])
             log.sealed_rows += segment.name.rows
         log.quarantine.learn(quarantine_details([segment.path for segment in segments]))
-        log.size = segments[-1].name.last + 1 if segments else 0
+        if segments:
+            log.size = segments[-1].name.last + 1
+            log.last_received_ns = _last_received_ns(segments[-1])
         tree = self._tree(tenant, segments, log.size)
         return Replay(log, tree)
+
+    def ensure_sealed_signed(self, tenant: str, replay: Replay) -> None:
+        """Sign the sealed leaves where a crash came between a segment and its checkpoint."""
+        size = replay.tree.size
+        if size > max(checkpoint_sizes(self.log_folder(tenant)), default=0):
+            replay.tree.write_partial()
+            self._signer.sign(tenant, size, replay.tree.root())
 
     def _tree(self, tenant: str, segments: list[Segment], size: int) -> TileTree:
         """The tree of the sealed leaves: from the newest checkpoint whose tiles hold, and rows."""
@@ -145,6 +155,11 @@ class LogFactory:
                 tree = found
                 break
         for segment in segments:
+            if segment.name.first > tree.size:
+                raise LedgerBehind(
+                    f"leaves {tree.size} to {segment.name.first - 1} of {tenant} are missing: "
+                    "bring their segment back, or start a new log with --new-writer"
+                )
             if segment.name.last >= tree.size:
                 tree.extend(_leaf_hashes_from(segment, tree.size))
         return tree
@@ -174,6 +189,14 @@ def _read_early(path: Path) -> list[list[str]]:
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
     return found
+
+
+def _last_received_ns(segment: Segment) -> int:
+    """The latest receipt in a segment, by its statistics."""
+    metadata = pq.read_metadata(segment.path)
+    at = COLUMNS.index("received_ns")
+    groups = (metadata.row_group(n).column(at).statistics for n in range(metadata.num_row_groups))
+    return max((group.max for group in groups if group is not None), default=0)
 
 
 def _leaf_hashes_from(segment: Segment, first: int) -> bytes:

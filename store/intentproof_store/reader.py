@@ -12,20 +12,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import duckdb
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from .columns import COLUMNS, SEGMENT_SCHEMA
+from .columns import COLUMNS
+from .engine import Engine
 from .errors import StoreError
 from .hotread import HotReader, HotRows, Log, ReadProblem, unsealed
 from .identity import read_hot_key, trusted_keys
 from .layout import Layout, check_tenant
 from .segments import Segment, SegmentProblem, find_segments
-from .views import CONFLICTED_TABLE, HOT_TABLE, parquet, view_statements
 
-_HOT_SCHEMA = SEGMENT_SCHEMA.append(pa.field("tenant", pa.string())).append(
-    pa.field("date", pa.date32())
-)
 # Of a path's `name=value` folders, DuckDB lets these take the place of a segment's columns.
 _PATH_NAMES = frozenset((*COLUMNS, "tenant", "date"))
 
@@ -69,16 +64,14 @@ class Reader:
             tenants=None if tenant is None else (tenant,),
         )
         self._checked: dict[tuple[Path, int, int], Segment | SegmentProblem] = {}
-        self._conflicts: dict[Path, list[tuple[str, str, str]]] = {}
-        self._shown: tuple[tuple[Path, ...], tuple[tuple[Path, int, int], ...]] | None = None
         self._lock = threading.Lock()
         self.problems: tuple[ReadProblem, ...] = ()
         self.paths: tuple[Path, ...] = ()
-        self._connection = _connect()
+        self._engine = Engine()
         try:
             self.refresh()
         except BaseException:
-            self._connection.close()
+            self._engine.close()
             raise
 
     def refresh(self) -> None:
@@ -89,10 +82,8 @@ class Reader:
             rows, left_out = unsealed(frames, _ranges(segments))
             self.problems = (*problems, *hot_problems, *left_out)
             self.paths = tuple(segment.path for _, segment in segments)
-            shown = (self.paths, tuple((row.path, row.first, row.end) for row in rows))
-            if shown != self._shown:
-                self._show(segments, rows)
-                self._shown = shown
+            logs = [(tenant, segment.name.writer) for tenant, segment in segments]
+            self._engine.show(list(zip(logs, self.paths, strict=True)), rows)
 
     def _segments(
         self, frames: Sequence[HotRows]
@@ -111,71 +102,21 @@ class Reader:
             problems += [ReadProblem(each.path, each.code, each.message) for each in left_out]
         return found, problems
 
-    def _show(self, segments: Sequence[tuple[str, Segment]], rows: Sequence[HotRows]) -> None:
-        """Put the views over these segments and rows, at once for every query that follows."""
-        writers = {(tenant, segment.name.writer) for tenant, segment in segments}
-        writers |= {row.log for row in rows}
-        tenants = [tenant for tenant, _ in writers]
-        shared = sorted({tenant for tenant in tenants if tenants.count(tenant) > 1})
-        conflicts = self._conflicted()
-        hot = _hot_table(rows)
-        with self._connection.cursor() as cursor:
-            cursor.begin()
-            cursor.register("arriving", hot)
-            cursor.execute(f"CREATE OR REPLACE TABLE {HOT_TABLE} AS FROM arriving")
-            cursor.execute(
-                f"CREATE OR REPLACE TABLE {CONFLICTED_TABLE} AS SELECT tenant, writer, event_id "  # noqa: S608 - our own names
-                f"FROM {HOT_TABLE} WHERE kind = 'conflict'"
-            )
-            if conflicts:
-                cursor.executemany(f"INSERT INTO {CONFLICTED_TABLE} VALUES (?, ?, ?)", conflicts)  # noqa: S608
-            known = cursor.execute(f"SELECT count(*) FROM {CONFLICTED_TABLE}").fetchone()  # noqa: S608
-            disputes = known is not None and known[0] > 0
-            for statement in view_statements(
-                self.paths, tenants=tenants, shared=shared, disputes=disputes
-            ):
-                cursor.execute(statement)
-            cursor.commit()
-            cursor.unregister("arriving")
-
-    def _conflicted(self) -> list[tuple[str, str, str]]:
-        """Which events have a sealed conflict; a segment is asked once, as it never changes."""
-        self._conflicts = {
-            path: found for path, found in self._conflicts.items() if path in set(self.paths)
-        }
-        new = [path for path in self.paths if path not in self._conflicts]
-        if new:
-            self._conflicts.update({path: [] for path in new})
-            with self._connection.cursor() as cursor:
-                cursor.execute(
-                    f"SELECT filename, tenant, writer, event_id FROM {parquet(new)} "  # noqa: S608
-                    "WHERE kind = 'conflict' AND event_id IS NOT NULL"
-                )
-                for path, *key in cursor.fetchall():
-                    self._conflicts[Path(path)].append((key[0], key[1], key[2]))
-        return [key for found in self._conflicts.values() for key in found]
-
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of the caller's own to the views; the caller closes it."""
-        return self._connection.cursor()
+        return self._engine.cursor()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The answer to a query of ours, as dicts; after a `refresh` if a file went meanwhile."""
         try:
-            return self._rows(query, values)
+            return self._engine.rows(query, values)
         except duckdb.IOException:
             self.refresh()
-            return self._rows(query, values)
-
-    def _rows(self, query: str, values: Sequence[Any]) -> list[dict[str, Any]]:
-        with self.cursor() as cursor:
-            cursor.execute(query, list(values))
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return self._engine.rows(query, values)
 
     def close(self) -> None:
         """Release the engine."""
-        self._connection.close()
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -187,21 +128,6 @@ class Reader:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-            "temp_directory": "",  # a reader writes nothing, not even what it sorts
-        }
-    )
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET parquet_metadata_cache = true")  # sealed files never change
-    connection.execute("CREATE SCHEMA ours")
-    return connection
 
 
 def _check_path(root: Path) -> None:
@@ -216,14 +142,3 @@ def _ranges(segments: Sequence[tuple[str, Segment]]) -> dict[Log, list[tuple[int
         log = (tenant, segment.name.writer)
         ranges.setdefault(log, []).append((segment.name.first, segment.name.last))
     return {log: sorted(found) for log, found in ranges.items()}
-
-
-def _hot_table(rows: Sequence[HotRows]) -> pa.Table:
-    batches = []
-    for each in rows:
-        tenant = pa.repeat(pa.scalar(each.log[0]), each.batch.num_rows)
-        date = pc.cast(each.batch.column("received_at"), pa.date32())
-        batches.append(
-            pa.RecordBatch.from_arrays([*each.batch.columns, tenant, date], schema=_HOT_SCHEMA)
-        )
-    return pa.Table.from_batches(batches, _HOT_SCHEMA)

@@ -45,7 +45,6 @@ class Recovered:
     logs: dict[str, TenantLog]
     trees: dict[str, TileTree]
     jobs: list[SealJob]
-    last_received_ns: int
 
 
 class Locks:
@@ -96,12 +95,14 @@ def _recover(
     replayer = Replayer(settings.hot, identity, factory, replays, date_of(now_ns))
     replayer.run()  # (3)
     _refuse_behind(layout, identity, replays)  # (4)
+    for tenant, replay in replays.items():
+        factory.ensure_genesis_signed(tenant, replay)
+        factory.ensure_sealed_signed(tenant, replay)  # before their hot frames go
     hot = HotLog(
         settings.hot, identity.writer, key=identity.hot_key, next_number=replayer.next_number
     )
     replayer.settle(hot, now_ns)  # (5)
     for tenant, replay in replays.items():
-        factory.ensure_genesis_signed(tenant, replay)
         replay.log.checkpoint_size = max(checkpoint_sizes(layout.log(tenant, identity.writer)))
     return Recovered(
         layout=layout,
@@ -113,7 +114,6 @@ def _recover(
         logs={tenant: replay.log for tenant, replay in replays.items()},
         trees={tenant: replay.tree for tenant, replay in replays.items()},
         jobs=[job for replay in replays.values() for job in replay.jobs],
-        last_received_ns=replayer.last_received_ns,
     )
 
 

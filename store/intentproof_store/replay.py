@@ -49,7 +49,6 @@ class Replayer:
         self._reports: list[dict[str, Any]] = []
         self._torn: set[Path] = set()
         self._shifts: dict[FrameRef, int] = {}
-        self.last_received_ns = 0
         self.next_number = 1
 
     def run(self) -> None:
@@ -156,7 +155,7 @@ class Replayer:
         named = batch.filter(pc.is_valid(batch.column("event_id")))
         columns = [name for name in named.schema.names if not name.endswith("_at")]
         replay.log.sameness.restore(named.select(columns).to_pylist())
-        self.last_received_ns = batch.column("received_ns")[-1].as_py()
+        replay.log.last_received_ns = batch.column("received_ns")[-1].as_py()
 
     def settle(self, hot: HotLog, now_ns: int) -> None:
         """Adopt the frames where they stand, or write anew what survived and tell of the rest."""

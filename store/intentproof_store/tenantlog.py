@@ -38,6 +38,7 @@ class TenantLog:
     hot_bytes: int = 0
     sealed_rows: int = 0
     hashes: bytearray = field(default_factory=bytearray)
+    last_received_ns: int = 0
     checkpoint_due: float = 0.0
     checkpoint_size: int = 0
     totals: Appended = Appended()

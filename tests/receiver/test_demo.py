@@ -118,7 +118,7 @@ def test_keep_overwrites_nothing(tmp_path: Path) -> None:
 
 
 def test_without_a_collector(tmp_path: Path) -> None:
-    """Without the Collector it says how to get one; its folder is temporary, and gone at the end."""
+    """Without the Collector it says how to get one; its folder is gone at the end."""
     done = run("demo", cwd=tmp_path, INTENTPROOF_CACHE=str(tmp_path / "empty"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "`make collector`" in done.stdout

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-
 import pyarrow.parquet as pq
 from intentproof_schemas import ExecutionEvent
 from intentproof_store import Ledger, LedgerSettings, Undecodable

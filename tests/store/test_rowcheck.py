@@ -44,7 +44,7 @@ VARIED: list[ExecutionEvent] = [
         dropped_links_count=3,
     ),
     event(6, trace_id="", span_id="", mapping_rule="rest/1", event_id='id "quoted" \\'),
-    event(7, trace_id="0" * 32, started_ns=0, completed_ns=0),
+    event(7, trace_id="", started_ns=0, completed_ns=0),
     event(8, started_ns=NOON_NS, completed_ns=NOON_NS - 999_999_999),
     event(9, started_ns=-1, completed_ns=1, provenance="observed"),
     event(10, attributes='{"service.name":"a \\"b\\" \\\\","x":"\\"service.name\\":\\"no\\""}'),
@@ -115,6 +115,15 @@ def test_true_rows_have_no_problem() -> None:
     assert [slow(row) for row in ROWS] == [set()] * len(ROWS)
 
 
+def test_an_all_zero_id_is_in_neither_leaf_nor_column() -> None:
+    """An all-zero id, which a leaf leaves out, is absent from its column too."""
+    maker = RowMaker(TENANT, WRITER, NOON_NS)
+    one = event(1, trace_id="0" * 32, span_id="0" * 16, parent_span_id="0" * 16)
+    maker.add_event(one, "event", context_text(one), payload_text(one))
+    report = check_batch(maker.batch(0), tenant=TENANT, writer=WRITER)
+    assert report.problems == []
+
+
 def test_plain_events_are_vouched_for_by_the_fast_check() -> None:
     """The fast check vouches for ordinary events itself, or it would not be fast."""
     plain = [row for row in ROWS if row["event_id"] == VARIED[0].event_id][:1]
@@ -136,7 +145,7 @@ def test_rows_of_another_log_are_misplaced() -> None:
 
 
 changed_texts = st.sampled_from(
-    ["", "x", "null", "{}", "0", '"', "event", "conflict", "error", '{"a":1}', "0" * 32]
+    ["x", "null", "{}", "0", '"', "event", "conflict", "error", '{"a":1}', "0" * 32]
 )
 changed_numbers = st.sampled_from([0, 1, -1, 7, INT64_MAX, -(2**63), NOON_NS])
 
@@ -166,7 +175,7 @@ def altered_value(row: dict[str, Any], column: str, data: st.DataObject) -> Any:
     kind = SEGMENT_SCHEMA.field(column).type
     now = row[column]
     if pa.types.is_string(kind):
-        near = [] if now is None else [now + " ", now[:-1], now + now, now.upper(), " " + now]
+        near = [] if not now else [now + " ", now[:-1] or "y", now + now, now.upper(), " " + now]
         return data.draw(st.sampled_from(near) | changed_texts if near else changed_texts)
     if pa.types.is_binary(kind):
         raw = now or bytes(16)
@@ -239,16 +248,6 @@ def splices() -> list[tuple[str, ExecutionEvent, dict[str, Any]]]:
             bare._replace(correlation_id="x"),
             {"attributes": '"x"', "correlation_id": None},
         ),
-        (
-            "empty correlation",
-            bare,
-            {"correlation_id": ""},
-        ),
-        (
-            "empty attributes",
-            bare,
-            {"attributes": ""},
-        ),
     ]
 
 
@@ -265,6 +264,16 @@ def test_text_moved_between_columns_is_reported(
     said = fast([altered])
     assert said, words
     assert said[0] == slow(altered)
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [(row, column) for row in ROWS for column in ("correlation_id", "attributes", "service_name")],
+)
+def test_an_absent_text_is_null_and_not_empty(row: dict[str, Any], column: str) -> None:
+    """An empty text in place of an absent one is reported."""
+    if row[column] is None:
+        assert row["log_index"] in fast([row | {column: ""}])
 
 
 @pytest.mark.parametrize(

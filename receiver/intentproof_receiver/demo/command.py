@@ -186,7 +186,7 @@ def _tamper(folder: Folder, told: Told) -> None:
     if rows.count("order-1043") != _EVENTS:
         raise Differs("SQL should show order-1043 throughout")
     told.step("verify does not believe it: it names the file, and exits with 2.")
-    report = folder.command(told, "verify", "forged", code=TAMPERED)
+    report = folder.command(told, "verify", "forged", code=TAMPERED, about=file.path.name)
     _expect(report, "TAMPERED: ", file.path.name)
 
 

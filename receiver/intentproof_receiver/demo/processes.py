@@ -62,12 +62,14 @@ class Folder:
         """Where the tenant's key is."""
         return self.path / "acme.key"
 
-    def command(self, told: Told, *argv: str, code: int = 0, shown: str = "") -> str:
+    def command(
+        self, told: Told, *argv: str, code: int = 0, shown: str = "", about: str = ""
+    ) -> str:
         """Run one of our commands and show it; what it wrote to stdout. Raises Differs."""
         told.shell(f"intentproof-otel {shown or _command_line(argv)}")
         done = self._run([sys.executable, "-c", _CLI, *argv], _environment())
         # A command line that redirects stdout shows stderr alone, as a terminal would.
-        told.output(done.stderr if shown else done.stdout)
+        told.output(done.stderr if shown else done.stdout, about=about)
         if done.returncode != code:
             raise Differs(f"{argv[0]} exited with {done.returncode}, not {code}: {done.stderr}")
         return done.stdout

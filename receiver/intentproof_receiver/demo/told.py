@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from ..errors import ReceiverError
 
+_HEAD = 2  # lines
+
 
 class Differs(ReceiverError):
     """Something did not go as told; `exit_code` is the demo's own."""
@@ -40,10 +42,14 @@ class Told:
         """Say a line."""
         self._write(f"   {text}\n")
 
-    def output(self, text: str) -> None:
-        """Show what a command wrote."""
-        for each in text.splitlines():
+    def output(self, text: str, *, about: str = "") -> None:
+        """Show what a command wrote: all of it, or its head and the lines about one thing."""
+        lines = text.splitlines()
+        shown = lines[:_HEAD] + [line for line in lines[_HEAD:] if about in line]
+        for each in shown:
             self.line(each)
+        if len(shown) < len(lines):
+            self.line(f"  … and {len(lines) - len(shown)} lines more")
 
     def _styled(self, text: str, style: str) -> str:
         plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
