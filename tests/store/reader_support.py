@@ -1,5 +1,6 @@
 """What the tests of the reading side share: events, sites with real ledgers, and erasing."""
 
+import argparse
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from intentproof_schemas import ExecutionEvent
 from intentproof_store import Ledger, LedgerSettings, Undecodable
 from intentproof_store.columns import SEGMENT_SCHEMA
+from intentproof_store.commands import register
 from intentproof_store.identity import load_identity
 from intentproof_store.layout import Layout, SegmentName, parse_segment_file
 from intentproof_store.note import SegmentNote, sign_note
@@ -166,3 +169,23 @@ def ids(reader: Reader, view: str = "events") -> list[str]:
 def count(reader: Reader, view: str = "events") -> int:
     """How many rows a view shows."""
     return int(reader.rows(f"SELECT count(*) AS n FROM {view}")[0]["n"])
+
+
+Run = Callable[..., tuple[int, str, str]]
+"""Runs a command line; its exit code, stdout and stderr."""
+
+
+def commander(site: Site, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The commands that read, over a site."""
+
+    def command(*argv: str) -> tuple[int, str, str]:
+        parser = argparse.ArgumentParser()
+        register(parser.add_subparsers(required=True))
+        places = argparse.Namespace(store=site.store, home=site.home, hot=site.hot)
+        args = parser.parse_args(argv, places)
+        capsys.readouterr()
+        code = args.run(args)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command

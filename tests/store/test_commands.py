@@ -1,26 +1,24 @@
 """The commands that read, as the console script runs them."""
 
-import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from intentproof_schemas import event_hash, event_text
-from intentproof_store.commands import register
 
 from tests.store.reader_support import (
     CONTEXT,
     PAYLOAD,
     START_NS,
     Clock,
+    Run,
     Site,
     append,
+    commander,
     event,
 )
 
-Run = Callable[..., tuple[int, str, str]]
 ERROR = '{"message":"no","name":"E"}'
 
 
@@ -32,18 +30,7 @@ def site(tmp_path: Path) -> Site:
 @pytest.fixture
 def run(site: Site, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command line; its exit code, stdout and stderr."""
-
-    def command(*argv: str) -> tuple[int, str, str]:
-        parser = argparse.ArgumentParser()
-        register(parser.add_subparsers(required=True))
-        places = argparse.Namespace(store=site.store, home=site.home, hot=site.hot)
-        args = parser.parse_args(argv, places)
-        capsys.readouterr()
-        code = args.run(args)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
+    return commander(site, capsys)
 
 
 def trace_of(number: int) -> str:

@@ -1,19 +1,17 @@
 """`sql` and `log`, as the console script runs them."""
 
-import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from intentproof_store.commands import register
 
 from tests.store.reader_support import (
+    Run,
     Site,
+    commander,
     event,
 )
 
-Run = Callable[..., tuple[int, str, str]]
 ERROR = '{"message":"no","name":"E"}'
 
 
@@ -25,18 +23,7 @@ def site(tmp_path: Path) -> Site:
 @pytest.fixture
 def run(site: Site, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command line; its exit code, stdout and stderr."""
-
-    def command(*argv: str) -> tuple[int, str, str]:
-        parser = argparse.ArgumentParser()
-        register(parser.add_subparsers(required=True))
-        places = argparse.Namespace(store=site.store, home=site.home, hot=site.hot)
-        args = parser.parse_args(argv, places)
-        capsys.readouterr()
-        code = args.run(args)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return command
+    return commander(site, capsys)
 
 
 def test_sql_formats(site: Site, run: Run) -> None:
@@ -78,7 +65,7 @@ def test_what_is_left_out_is_told_on_stderr(site: Site, run: Run) -> None:
     """A file that is not read is named on stderr, and stdout stays one document."""
     site.keep([event(1)])
     (site.segments()[0].parent / "stray\x1b.parquet").write_bytes(b"x")
-    code, out, err = run("trace", trace_of(1), "--tenant", "acme", "--json")
+    code, out, err = run("trace", event(1).trace_id, "--tenant", "acme", "--json")
     assert code == 0
     assert len(json.loads(out)["events"]) == 1
     assert "stray\\u001b.parquet" in err

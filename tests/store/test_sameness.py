@@ -2,21 +2,22 @@
 
 import itertools
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intentproof_schemas import ExecutionEvent
 from intentproof_store import Appended, Undecodable
+from intentproof_store import clerk as clerk_module
 from intentproof_store import sameness as sameness_module
+from intentproof_store.identity import load_identity
 from intentproof_store.layout import SegmentName
 from intentproof_store.note import SegmentNote, sign_note
 from intentproof_store.segments import read_segment_note, write_segment
-
-import pyarrow.parquet as pq
 
 from tests.store.support import (
     DAY_NS,
@@ -34,22 +35,8 @@ from tests.store.support import (
     read_log,
     until,
 )
-from intentproof_store.identity import load_identity
 
 NEW, DUPLICATE, CONFLICT = Appended(stored=1), Appended(duplicates=1), Appended(conflicts=1)
-Restart = Callable[[Place], Place]
-
-
-def sealed(where: Place) -> Place:
-    """After an orderly close."""
-    with where.ledger():
-        pass
-    return where
-
-
-def killed(where: Place) -> Place:
-    """As a kill leaves it: all hot."""
-    return where
 
 
 def other(one: ExecutionEvent, **changes: Any) -> ExecutionEvent:
@@ -214,17 +201,23 @@ def test_a_hot_second_telling_does_not_hide_the_sealed_first_after_a_kill(
 
 
 def test_a_second_telling_after_midnight_does_not_hide_the_first_after_a_kill(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Event hot from yesterday, its conflict hot from today, kill: still a duplicate."""
     here, clock = place(tmp_path), Clock()
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
     with here.ledger(clock) as ledger:
         append(ledger, [event(1)])
-        first = here.crash_image("first")
-    with first.ledger(Clock(NOON_NS)) as ledger:
-        assert append(ledger, [other(event(1))]) == CONFLICT
-        second = first.crash_image("second")
-    with second.ledger(Clock(NOON_NS + DAY_NS)) as ledger:
+        with monkeypatch.context() as patched:
+            patched.setattr(clerk_module, "write_segment", refuse)
+            clock.now_ns += DAY_NS
+            assert append(ledger, [other(event(1))]) == CONFLICT
+            crashed = here.crash_image()
+    assert not read_log(crashed).segments
+    with crashed.ledger(clock) as ledger:
         assert append(ledger, [event(1), other(event(1))]) == Appended(duplicates=2)
 
 
@@ -355,8 +348,8 @@ def erase(where: Place, members: list[str]) -> None:
     table = pq.read_table(segment.path, partitioning=None).sort_by("log_index")
     for name in members:
         at = table.schema.get_field_index(name)
-        nulls = [None] * len(table)
-        table = table.set_column(at, table.schema.field(at), [nulls])
+        field = table.schema.field(at)
+        table = table.set_column(at, field, pa.nulls(len(table), field.type))
     name = SegmentName(segment.name.writer, segment.name.first, segment.name.last, 1)
     path = segment.path.with_name(name.file())
     size, digest = write_segment(table.combine_chunks().to_batches(), path)

@@ -107,7 +107,8 @@ def _tell(folder: Folder, *, kept: bool) -> None:
     folder.check_ended_well()  # (4)
     _read(folder, told, trace_id)  # (5)
     told.step("Prove it: every leaf rehashed, every root rebuilt, every signature checked.")
-    _expect(folder.command(told, "verify"), "VERIFIED: ")  # (6)
+    report = folder.command(told, "verify")  # (6)
+    _expect(report, "VERIFIED: ", f"{_EVENTS} events verified")
     _tamper(folder, told)  # (7)
     _part(folder, told, trace_id, kept=kept)
 
@@ -116,8 +117,8 @@ def _make_key(folder: Folder, told: Told) -> None:
     told.step("A key says whose events they are. The receiver keeps only its hash.")
     argv = ("keys", "create", "--tenant", TENANT)
     key = folder.command(told, *argv, shown=f"keys create --tenant {TENANT} > acme.key")
+    folder.key_file.touch(mode=0o600)
     folder.key_file.write_text(key)
-    folder.key_file.chmod(0o600)
 
 
 def _start(folder: Folder, told: Told, running: ExitStack) -> str:
@@ -128,8 +129,7 @@ def _start(folder: Folder, told: Told, running: ExitStack) -> str:
     told.line(f"takes OTLP/gRPC on {address}")
     collector = find_collector()
     if collector is None:
-        told.line("(no Collector at hand: the program sends to the receiver itself.")
-        told.line(" `make collector` in a checkout builds one, and the demo then uses it)")
+        told.line("(no Collector here: `make collector` builds one, and the demo sends through it)")
         return address
     told.step("A stock OpenTelemetry Collector before it, with a queue on disk.")
     return running.enter_context(_collecting(folder, told, collector, receiver=address))
