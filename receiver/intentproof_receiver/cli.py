@@ -94,6 +94,8 @@ def _run(argv: list[str]) -> int:
 
 def _register(name: str, subparsers: Any) -> None:
     """A room's module registers its commands; one that only runs, such as the demo, has no more."""
+    # Before Arrow is loaded: its own pool would keep a segment's worth of memory after each seal.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     module = import_module(COMMANDS[name].module)
     if hasattr(module, "register"):
         module.register(subparsers)

@@ -1,6 +1,7 @@
 """The one function behind both transports: a request's bytes to an outcome."""
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -18,6 +19,9 @@ from .otlp_json import decode_json
 from .outcome import Outcome
 from .status import Encoding
 
+# Requests that are decoded at a time: more would share the same core, and each holds some
+# 20 times its bytes as objects meanwhile. Two, so that a large one does not stop small ones.
+_DECODING_MAX = 2
 REASONS_MAX = 3  # how many kinds of rejection a client is told of
 
 _log = logging.getLogger(__name__)
@@ -62,6 +66,7 @@ class Exporter:
         self._keys = keys
         self._ledger = ledger
         self._event_bytes_max = event_bytes_max
+        self._decoding = threading.Semaphore(_DECODING_MAX)
 
     def authenticate(self, api_key: str | None) -> Principal:
         """Who sends; raises Unauthenticated, Forbidden or KeysUnavailable."""
@@ -81,8 +86,9 @@ class Exporter:
         try:
             principal = self.authenticate(api_key)  # (1)
             decode = decode_json if encoding is Encoding.JSON else decode_protobuf
-            request = decode(body)  # (2)
-            found = self._sort(request)
+            with self._decoding:
+                request = decode(body)  # (2)
+                found = self._sort(request)
             appended = self._append(principal.tenant, found)  # (3)
         except ReceiverError:
             raise

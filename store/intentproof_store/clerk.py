@@ -168,7 +168,6 @@ class Clerk:
         make_folder(self._layout.unfinished)
         aside = self._layout.unfinished / name.file()
         size_bytes, digest = write_segment(batches, aside)  # (2)
-        batches.clear()
         self._put_note(job.tenant, name, size_bytes, digest)  # (3)
         make_folder(path.parent)
         move_into_place(aside, path)  # (4)

@@ -63,12 +63,13 @@ class SegmentProblem:
     message: str
 
 
-def write_segment(batches: Sequence[pa.RecordBatch], path: Path) -> tuple[int, str]:
+def write_segment(batches: list[pa.RecordBatch], path: Path) -> tuple[int, str]:
     """Write rows, sorted by trace id and log index, and fsync; the file's length and SHA-256.
 
-    The caller's rows are consecutive leaves. Memory: the rows once, and a row group beside them.
+    The caller's rows are consecutive leaves. The list is emptied, so that memory holds the rows
+    once, a column twice at most, and a row group beside them.
     """
-    table = pa.Table.from_batches(batches, SEGMENT_SCHEMA)
+    table = _combined(batches)
     order = pc.sort_indices(
         table.select(["trace_id", "log_index"]),
         sort_keys=[("trace_id", "ascending"), ("log_index", "ascending")],
@@ -88,8 +89,23 @@ def write_segment(batches: Sequence[pa.RecordBatch], path: Path) -> tuple[int, s
         for at in range(0, len(order), rows_a_group):
             group = table.take(order.slice(at, rows_a_group))
             writer.write_table(group, row_group_size=rows_a_group)
+            del group
+    del table, order
+    pa.default_memory_pool().release_unused()  # or the receiver would hold a segment's worth idle
     sync_file(path)
     return path.stat().st_size, file_sha256(path)
+
+
+def _combined(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Batches as one table without chunks, column by column: a chunked `take` copies everything."""
+    columns = [[batch.column(at) for batch in batches] for at in range(len(SEGMENT_SCHEMA))]
+    batches.clear()
+    arrays = []
+    for chunks in columns:
+        arrays.append(pa.concat_arrays(chunks))
+        chunks.clear()
+        pa.default_memory_pool().release_unused()
+    return pa.Table.from_arrays(arrays, schema=SEGMENT_SCHEMA)
 
 
 def _rows_a_group(table: pa.Table) -> int:

@@ -147,7 +147,7 @@ def test_killed(tmp_path: Path) -> None:
         output = read_until(popen, "takes OTLP/gRPC on")
         children = psutil.Process(popen.pid).children(recursive=True)
         popen.kill()
-        assert psutil.wait_procs(children, timeout=20)[1] == []
+        assert psutil.wait_procs(children, timeout=30)[1] == []
     shutil.rmtree(folder_of(output))
 
 

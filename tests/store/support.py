@@ -16,7 +16,7 @@ from intentproof_schemas import ExecutionEvent, default_event_id, read_leaf
 from intentproof_store import Appended, Ledger, LedgerSettings
 from intentproof_store.checkpoints import checkpoint_sizes
 from intentproof_store.frames import Frame
-from intentproof_store.hotlog import hot_writers, read_hot
+from intentproof_store.hotlog import read_hot
 from intentproof_store.identity import last_checkpoints, read_hot_key, trusted_keys
 from intentproof_store.layout import Layout
 from intentproof_store.merkle import Frontier
@@ -110,9 +110,8 @@ class Place:
 
     def settings(self, **overrides: Any) -> LedgerSettings:
         quiet = {"seal_seconds": 1e9, "checkpoint_seconds": 1e9}
-        return LedgerSettings(
-            store=self.layout.root, home=self.home, hot=self.hot, **(quiet | overrides)
-        )
+        where = {"store": self.layout.root, "home": self.home, "hot": self.hot}
+        return LedgerSettings(**(where | quiet | overrides))
 
     @contextmanager
     def ledger(self, clock: Callable[[], int] | None = None, **overrides: Any) -> Iterator[Ledger]:

@@ -40,9 +40,11 @@ def test_a_restored_store_is_refused(tmp_path: Path) -> None:
     here = restored(tmp_path)
     before = sorted(here.layout.root.rglob("*"))
     for _ in range(2):
-        with pytest.raises(LedgerBehind, match=r"has 11 leaves here.*signed 21.*--new-writer"):
-            with here.ledger():
-                pass
+        with (
+            pytest.raises(LedgerBehind, match=r"has 11 leaves here.*signed 21.*--new-writer"),
+            here.ledger(),
+        ):
+            pass
     assert sorted(here.layout.root.rglob("*")) == before
 
 
@@ -50,9 +52,8 @@ def test_an_emptied_store_is_refused(tmp_path: Path) -> None:
     """A store that lost all its files is behind too."""
     here = restored(tmp_path)
     shutil.rmtree(here.layout.root)
-    with pytest.raises(LedgerBehind):
-        with here.ledger():
-            pass
+    with pytest.raises(LedgerBehind), here.ledger():
+        pass
 
 
 def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
@@ -62,9 +63,8 @@ def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
         append(ledger, events(0, 10))
     (here.home / "last-checkpoint").unlink()
     read_log(here).segments[0].path.unlink()
-    with pytest.raises(LedgerBehind):
-        with here.ledger():
-            pass
+    with pytest.raises(LedgerBehind), here.ledger():
+        pass
 
 
 def test_a_log_without_its_checkpoints_is_refused_or_signed_again(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     fsync, replace, link = os.fsync, os.replace, os.link
 
     def noted_fsync(descriptor: int) -> None:
-        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
         seen.append(("fsync", "aside" if name.endswith(".tmp") else name))
         fsync(descriptor)
 

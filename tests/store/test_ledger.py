@@ -21,6 +21,7 @@ from intentproof_store.checkpoints import Signer, checkpoint_sizes
 from intentproof_store.identity import last_checkpoints, load_identity
 from intentproof_store.layout import date_of
 from intentproof_store.merkle import Frontier, leaf_hash
+from intentproof_store.segments import write_segment
 from jsonschema import Draft202012Validator
 
 from tests.store.support import (
@@ -380,7 +381,7 @@ def raise_full(*_: object, **__: object) -> None:
 def test_a_genesis_that_cannot_be_signed_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where signing the genesis fails, the append is refused; sent again, the log has one genesis."""
+    """Where signing the genesis fails, the append is refused; sent again, there is one genesis."""
     here = place(tmp_path)
     with here.ledger() as ledger:
         with monkeypatch.context() as patched:
@@ -486,9 +487,9 @@ def test_a_seal_that_fails_at_close_leaves_its_leaves_hot(
 def test_an_earlier_seal_that_fails_at_close_is_not_overtaken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If one seal fails at close and the next would succeed, nothing is lost and no root is wrong."""
+    """If one seal fails at close and the next could succeed, nothing is lost, no root is wrong."""
     here = place(tmp_path)
-    real = clerk_module.write_segment
+    real = write_segment
     doomed = threading.Event()
 
     def refuse_first(batches: list[Any], path: Path) -> tuple[int, str]:

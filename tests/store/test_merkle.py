@@ -120,7 +120,7 @@ def test_the_frontier_has_the_root_of_the_recursive_definition(leaves: list[byte
 
 @given(leaves_of_a_tree, st.integers(0, 70))
 def test_a_frontier_extends_in_pieces_as_in_one(leaves: list[bytes], cut: int) -> None:
-    """Extending in two pieces, on a copy, gives the root of one piece and leaves the first alone."""
+    """Extending a copy gives the root of extending in one piece, and leaves the first alone."""
     hashes = [leaf_hash(leaf) for leaf in leaves]
     first = Frontier()
     first.extend(b"".join(hashes[:cut]))
@@ -136,7 +136,7 @@ def test_frontier_ranges_name_the_frontiers_subtrees(leaves: list[bytes]) -> Non
     """The ranges of a size are where the frontier's nodes stand, and cover every leaf once."""
     frontier = Frontier()
     frontier.extend(b"".join(map(leaf_hash, leaves)))
-    covered = []
+    covered: list[int] = []
     for (level, index), node in zip(frontier_ranges(len(leaves)), frontier.nodes, strict=True):
         start, end = index << level, (index + 1) << level
         assert naive_root(leaves[start:end]) == node
@@ -213,7 +213,7 @@ def test_consistency_from_nothing_or_backwards_is_refused(size1: int, size2: int
 
 
 def test_a_node_is_no_leaf() -> None:
-    """Leaves and nodes are hashed under different prefixes, so that neither can pose as the other."""
+    """Leaves and nodes are hashed under different prefixes: neither can pose as the other."""
     left, right = leaf_hash(b"a"), leaf_hash(b"b")
     assert node_hash(left, right) != leaf_hash(left + right)
 

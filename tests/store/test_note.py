@@ -71,7 +71,7 @@ def test_published_notes_are_judged_as_published() -> None:
 
 
 names = st.text(st.characters(categories=("L", "N", "P"), exclude_characters="+"), min_size=1)
-bodies = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=60).map(
+bodies = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=60).map(
     lambda line: f"{line or 'x'}\n"
 )
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_schemas import (
     ExecutionEvent,
-    canonical_text,
+    canonical,
     context_text,
     leaf_bytes,
     payload_text,
@@ -77,7 +77,11 @@ def varied_rows() -> list[dict[str, Any]]:
 
 
 ROWS = varied_rows()
-ERASED = {len(ROWS) - 3: {"context"}, len(ROWS) - 2: {"payload"}, len(ROWS) - 1: {"context", "payload"}}
+ERASED = {
+    len(ROWS) - 3: {"context"},
+    len(ROWS) - 2: {"payload"},
+    len(ROWS) - 1: {"context", "payload"},
+}
 
 
 def as_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -197,7 +201,7 @@ def splices() -> list[tuple[str, ExecutionEvent, dict[str, Any]]]:
     bare = event(2, correlation_id="", attributes="")
     attributes, inputs = whole.attributes, whole.inputs
     output, error = whole.output, whole.error
-    inner = canonical_text({"a": 1}).decode()
+    inner = canonical({"a": 1}).decode()
     return [
         (
             "correlation into attributes",

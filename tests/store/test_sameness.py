@@ -22,7 +22,6 @@ from intentproof_store.segments import read_segment_note, write_segment
 from tests.store.support import (
     DAY_NS,
     NOON_NS,
-
     TENANT,
     Clock,
     Place,
@@ -115,7 +114,9 @@ def test_the_same_answers_however_it_is_remembered(
     log = check_sealed(here)
     assert len(log.ids()) == len(set(log.ids())) == 22
     assert len(log.ids("conflict")) == 3
-    numbers = [(r["stream_id"], r["sequence"]) for r in log.rows.values() if r["kind"] == "numbered"]
+    numbers = [
+        (r["stream_id"], r["sequence"]) for r in log.rows.values() if r["kind"] == "numbered"
+    ]
     assert sorted(numbers) == [("w", 2), ("x", 3)]
     assert log.kinds().count("quarantine") == 2
 
@@ -183,7 +184,9 @@ def test_whatever_else_differs_is_a_conflict(
         assert append(ledger, [event(1, **changes), event(1)]) == Appended(duplicates=2)
 
 
-@pytest.mark.parametrize("first", [other(event(1)), event(1, stream_id="w", sequence=5)], ids=["conflict", "numbered"])
+@pytest.mark.parametrize(
+    "first", [other(event(1)), event(1, stream_id="w", sequence=5)], ids=["conflict", "numbered"]
+)
 def test_a_hot_second_telling_does_not_hide_the_sealed_first_after_a_kill(
     tmp_path: Path, first: ExecutionEvent
 ) -> None:
@@ -229,7 +232,7 @@ def test_events_of_any_completion_are_known_again(
     completed_days: int,
     limits: tuple[int, int] | None,
 ) -> None:
-    """However far in the past or future it completed, an event sent on later days is a duplicate."""
+    """However far in the past or future it completed, an event is known again on later days."""
     if limits is not None:
         monkeypatch.setattr(sameness_module, "RECENT_IDS_MAX", limits[0])
         monkeypatch.setattr(sameness_module, "RUN_IDS_MAX", limits[1])
@@ -244,7 +247,9 @@ def test_events_of_any_completion_are_known_again(
         clock.now_ns = NOON_NS + days * DAY_NS
         with here.ledger(clock) as ledger:
             assert append(ledger, [one]) == DUPLICATE
-            assert append(ledger, [one._replace(stage="other")]) == (CONFLICT if days == 2 else DUPLICATE)
+            assert append(ledger, [one._replace(stage="other")]) == (
+                CONFLICT if days == 2 else DUPLICATE
+            )
     assert check_log(here).ids().count(one.event_id) == 1
 
 
@@ -301,7 +306,7 @@ def test_the_same_events_from_many_threads_are_stored_once(tmp_path: Path) -> No
 
 
 def test_memory_of_ids_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past both limits, neither recent ids nor runs hold more than they may, and nothing is lost."""
+    """Past both limits neither recent ids nor runs hold more than they may, and all are known."""
     monkeypatch.setattr(sameness_module, "RECENT_IDS_MAX", 30)
     monkeypatch.setattr(sameness_module, "RUN_IDS_MAX", 60)
     here, clock = place(tmp_path), Clock()
@@ -309,7 +314,10 @@ def test_memory_of_ids_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for day, first in itertools.product(range(4), (0, 20, 40)):
             clock.now_ns = NOON_NS + day * DAY_NS
             at = NOON_NS + day * DAY_NS
-            new = [e._replace(started_ns=at, completed_ns=at) for e in events(first + 100 * day, first + 100 * day + 20)]
+            new = [
+                e._replace(started_ns=at, completed_ns=at)
+                for e in events(first + 100 * day, first + 100 * day + 20)
+            ]
             assert append(ledger, new).stored == 20
             until(lambda: ledger.status().tenants[TENANT].hot_rows == 0)
         until(lambda: ledger.status().sealed_segments >= 12)
@@ -319,7 +327,10 @@ def test_memory_of_ids_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert sum(len(run) for runs in knows._runs.values() for run in runs) <= 60
         for day in range(4):
             at = NOON_NS + day * DAY_NS
-            old = [e._replace(started_ns=at, completed_ns=at) for e in events(100 * day, 100 * day + 60)]
+            old = [
+                e._replace(started_ns=at, completed_ns=at)
+                for e in events(100 * day, 100 * day + 60)
+            ]
             assert append(ledger, old) == Appended(duplicates=60)
 
 
@@ -350,14 +361,14 @@ def erase(where: Place, members: list[str]) -> None:
         at = table.schema.get_field_index(name)
         field = table.schema.field(at)
         table = table.set_column(at, field, pa.nulls(len(table), field.type))
-    name = SegmentName(segment.name.writer, segment.name.first, segment.name.last, 1)
-    path = segment.path.with_name(name.file())
+    revised = SegmentName(segment.name.writer, segment.name.first, segment.name.last, 1)
+    path = segment.path.with_name(revised.file())
     size, digest = write_segment(table.combine_chunks().to_batches(), path)
     identity = load_identity(where.home, "intentproof.local")
     origin = identity.origin(TENANT)
-    note = SegmentNote(origin, name.first, name.last, name.rev, size, digest)
+    note = SegmentNote(origin, revised.first, revised.last, revised.rev, size, digest)
     raw = sign_note(note.text(), name=origin, key=identity.signing_key)
-    (where.log() / name.note()).write_bytes(raw)
+    (where.log() / revised.note()).write_bytes(raw)
     assert read_segment_note(raw, [identity.verifier_key(TENANT)]) == note
 
 
@@ -390,7 +401,10 @@ def test_erased_members_are_not_compared(
     check_sealed(here)
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 2)), max_size=25), st.data())
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 2)), max_size=25),
+    st.data(),
+)
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -405,7 +419,12 @@ def test_any_exchange_is_answered_as_by_a_simple_model(
         count = data.draw(st.integers(1, len(told)))
         with here.ledger(seal_rows=data.draw(st.sampled_from([1, 10**6]))) as ledger:
             for which, content, number in told[:count]:
-                one = event(which, inputs=f'{{"n":{content}}}', sequence=number, stream_id="w" if number else "")
+                one = event(
+                    which,
+                    inputs=f'{{"n":{content}}}',
+                    sequence=number,
+                    stream_id="w" if number else "",
+                )
                 expected = DUPLICATE
                 if which not in contents:
                     expected = NEW
@@ -421,5 +440,3 @@ def test_any_exchange_is_answered_as_by_a_simple_model(
         assert len(log.ids("conflict")) == sum(len(c) - 1 for c in contents.values())
         kept = {(r["event_id"], r["sequence"]) for r in log.rows.values() if r["sequence"]}
         assert kept == {(event(w).event_id, n) for w, many in numbers.items() for n in many if n}
-
-

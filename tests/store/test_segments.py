@@ -80,9 +80,7 @@ def test_a_segments_rows_are_sorted_by_trace_then_log_index(tmp_path: Path) -> N
     write_segment([rows.slice(0, 20), rows.slice(20)], tmp_path / "x.parquet")
     table = pq.read_table(tmp_path / "x.parquet")
     assert table.schema.equals(SEGMENT_SCHEMA)
-    keys = list(
-        zip(table["trace_id"].to_pylist(), table["log_index"].to_pylist(), strict=True)
-    )
+    keys = list(zip(table["trace_id"].to_pylist(), table["log_index"].to_pylist(), strict=True))
     assert keys == sorted(keys)
     expected = pa.Table.from_batches([rows]).sort_by("log_index")
     assert table.sort_by("log_index").equals(expected)
@@ -97,7 +95,11 @@ def test_leaves_without_a_trace_stand_in_log_order(tmp_path: Path) -> None:
         maker.add_event(one, "event", context_text(one), payload_text(one))
     write_segment([maker.batch(0)], tmp_path / "x.parquet")
     table = pq.read_table(tmp_path / "x.parquet")
-    gaps = [i for i, k in zip(table["log_index"].to_pylist(), table["kind"].to_pylist(), strict=True) if k == "gap"]
+    gaps = [
+        i
+        for i, k in zip(table["log_index"].to_pylist(), table["kind"].to_pylist(), strict=True)
+        if k == "gap"
+    ]
     assert gaps == [0, 2, 4]
 
 
@@ -113,10 +115,10 @@ def test_a_segment_is_compressed_columnar_and_filtered(tmp_path: Path) -> None:
     compressions = {g.column(c).compression for g in groups for c in range(len(COLUMNS))}
     assert compressions == {"ZSTD"}
     assert all(group.column(0).statistics.has_min_max for group in groups)
-    filtered = duckdb.sql(
+    filtered = duckdb.execute(
         "SELECT path_in_schema, count(*) FROM parquet_metadata(?) "
         "WHERE bloom_filter_offset IS NOT NULL GROUP BY ALL",
-        params=[str(path)],
+        [str(path)],
     ).fetchall()
     assert sorted(filtered) == [("correlation_id", 3), ("event_id", 3), ("trace_id", 3)]
 

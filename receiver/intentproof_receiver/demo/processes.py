@@ -1,11 +1,9 @@
 """The processes of the demo: started on free ports, and ended in every case."""
 
-import ctypes
 import hashlib
 import json
 import os
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -22,8 +20,14 @@ _CLI = "import sys; from intentproof_receiver.cli import main; sys.exit(main())"
 _MISSING = 7  # contract §7
 _PATIENCE_SECONDS = 15.0
 _TAIL = 2000
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1  # prctl(2), Linux
+# Becomes the program that its arguments name, and ends with the demo: prctl(2), PR_SET_PDEATHSIG,
+# SIGTERM. A demo that was gone before that has left another parent.
+_TIED = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 _STORED = 'intentproof_events_total{result="stored"} '
 
 
@@ -136,13 +140,12 @@ class Folder:
         with (
             (self.path / f"{name}.log").open("wb") as log,
             subprocess.Popen(  # noqa: S603 - our own commands
-                argv,
+                _tied(argv),
                 cwd=self.path,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_end_with_the_demo,
             ) as started,
         ):
             try:
@@ -160,7 +163,7 @@ class Folder:
     ) -> "subprocess.CompletedProcess[str]":
         try:
             return subprocess.run(  # noqa: S603 - our own commands; ended if it is interrupted
-                argv,
+                _tied(argv),
                 cwd=self.path,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -214,10 +217,11 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _end_with_the_demo() -> None:
-    """In the child: a SIGKILL of the demo, which nobody can catch, must not leave it behind."""
-    if sys.platform == "linux":
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _tied(argv: list[str]) -> list[str]:
+    """A SIGKILL of the demo, which nobody can catch, must not leave the program behind."""
+    if sys.platform != "linux":
+        return argv
+    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *argv]
 
 
 def _free_ports(count: int) -> list[int]:
