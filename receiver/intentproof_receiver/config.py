@@ -47,7 +47,7 @@ class Config:
     export_threads: int = _number(12, 1, 256)
     drain_seconds: float = _number(30.0, 0, 3600)
     seal_rows: int = _number(500_000, 1, 100_000_000)
-    seal_bytes: int = _number(128 * _MIB, _MIB, 16 * 1024 * _MIB)
+    seal_bytes: int = _number(64 * _MIB, _MIB, 16 * 1024 * _MIB)
     seal_seconds: float = _number(900.0, 1, 86_400)
     checkpoint_seconds: float = _number(60.0, 1, 86_400)
 

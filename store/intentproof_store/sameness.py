@@ -23,7 +23,7 @@ from .layout import DAY_NS, day_number, day_text
 from .lookup import segment_ids
 from .rowcheck import event_of_row
 
-RECENT_IDS_MAX = 200_000
+RECENT_IDS_MAX = 100_000
 RUN_IDS_MAX = 8_000_000
 _CELL = 16
 _RUNS_A_DATE_MAX = 8

@@ -207,13 +207,11 @@ def read_segment_note(raw: bytes, keys: Sequence[VerifierKey]) -> SegmentNote:
 def _misplaced_rows(path: Path, name: SegmentName) -> SegmentProblem | None:
     try:
         metadata = pq.read_metadata(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        rows, bounds = metadata.num_rows, _index_bounds(metadata)
+    except Exception as error:  # noqa: BLE001 - a damaged footer makes the library raise anything
         return SegmentProblem(path, "not_parquet", f"cannot be read as Parquet: {error}")
-    if metadata.num_rows != name.rows:
-        return SegmentProblem(
-            path, "wrong_rows", f"{metadata.num_rows} rows, its name says {name.rows}"
-        )
-    bounds = _index_bounds(metadata)
+    if rows != name.rows:
+        return SegmentProblem(path, "wrong_rows", f"{rows} rows, its name says {name.rows}")
     if bounds != (name.first, name.last):
         return SegmentProblem(path, "wrong_rows", "its log_index statistics are not first and last")
     return None

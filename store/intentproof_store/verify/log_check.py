@@ -16,16 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
-
 from ..errors import StoreError
-from ..layout import TILE_WIDTH, quarantine_file, tile_path
+from ..layout import TILE_WIDTH, tile_path
 from ..merkle import HASH_BYTES, Frontier, root_of
 from ..tree import tile_hashes
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
+from .told import check_erased, check_quarantine
 
 _ABSENT = bytes(HASH_BYTES)
 
@@ -87,12 +85,13 @@ def check_log(
         report.problems.extend(leaves.problems)  # what is nearest to the bytes comes first
     pieces = _in_order(report, gathered)  # (1)
     walk = _walk(report, pieces, sizes, folders)  # (2)
-    _check_roots(report, walk, signed, sizes)  # (3)
-    _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
+    if all(leaves.whole for leaves in pieces):  # of a damaged file only itself is to blame
+        _check_roots(report, walk, signed, sizes)  # (3)
+        _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
+        _check_genesis(report, gathered)  # (6)
     _check_cover(report, gathered, walk, sizes, sealed_end, sealed_only=sealed_only)  # (5)
-    _check_genesis(report, gathered)  # (6)
-    _check_erased(report, gathered)  # (7)
-    _check_quarantine(report, gathered, folders.quarantine)
+    check_erased(report, (*gathered.sealed, *gathered.hot))  # (7)
+    check_quarantine(report, (*gathered.sealed, *gathered.hot), folders.quarantine)
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
     if not any(problem.code not in ("unsupported", "unknown_kind") for problem in report.problems):
@@ -248,57 +247,6 @@ def _check_genesis(report: LogReport, gathered: Gathered) -> None:
             message = "the log does not begin with its genesis leaf"
             report.problems.append(Problem("genesis_differs", message, log_index=0))
             return
-
-
-def _details(gathered: Gathered, *kinds: str) -> Iterator[tuple[int, dict[str, object]]]:
-    for leaves in (*gathered.sealed, *gathered.hot):
-        for index, kind, text in leaves.details:
-            if kind in kinds:
-                try:
-                    detail = orjson.loads(text)
-                except ValueError:
-                    detail = {}
-                yield index, detail if isinstance(detail, dict) else {}
-
-
-def _check_erased(report: LogReport, gathered: Gathered) -> None:
-    erased = [each for leaves in (*gathered.sealed, *gathered.hot) for each in leaves.erased]
-    if not erased:
-        return
-    named: set[tuple[int, str]] = set()
-    for _, detail in _details(gathered, "erasure", "retention"):
-        which = detail.get("members", "all")
-        for index in _indexes(detail.get("log_indexes")):
-            named.update((index, m) for m in ("context", "payload") if which in (m, "all"))
-    for each in erased:
-        if tuple(each) not in named:
-            message = f"the {each.member} is gone, and no leaf of the log says that it was erased"
-            report.problems.append(
-                Problem("erased_without_leaf", message, log_index=each.log_index)
-            )
-
-
-def _indexes(listed: object) -> Iterable[int]:
-    for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, int):
-            yield each
-        elif isinstance(each, list) and len(each) == 2 and all(isinstance(n, int) for n in each):
-            yield from range(each[0], each[1] + 1)
-
-
-def _check_quarantine(report: LogReport, gathered: Gathered, folder: Path) -> None:
-    for index, detail in _details(gathered, "quarantine"):
-        name = quarantine_file(str(detail.get("sha256", "")))
-        path = folder / name
-        if not name or "/" in name or not path.is_file():
-            message = "the bytes of a quarantined span are missing"
-            report.problems.append(Problem("quarantine_missing", message, name, index))
-            continue
-        raw = path.read_bytes()
-        salt, content = raw[:QUARANTINE_SALT_BYTES], raw[QUARANTINE_SALT_BYTES:]
-        if commitment(QUARANTINE_DOMAIN, salt, content) != detail.get("sha256"):
-            message = "the bytes of a quarantined span are not what was logged"
-            report.problems.append(Problem("quarantine_differs", message, name, index))
 
 
 def _events_below(pieces: Sequence[LeavesReport], size: int) -> int:

@@ -42,6 +42,7 @@ class LeavesReport:
     event_indexes: bytearray = field(default_factory=bytearray)
     erased: list[Erased] = field(default_factory=list)
     details: list[tuple[int, str, str]] = field(default_factory=list)
+    taken: int = 0
 
     @classmethod
     def of(cls, first: int, rows: int) -> "LeavesReport":
@@ -53,6 +54,11 @@ class LeavesReport:
         """One past the last leaf."""
         return self.first + len(self.event_indexes)
 
+    @property
+    def whole(self) -> bool:
+        """Whether every leaf could be read; of a damaged file, some may be absent."""
+        return self.taken == len(self.event_indexes)
+
     def add(self, batch: pa.RecordBatch, checked: BatchReport, file: str) -> None:
         """Take a checked batch; a log index outside or twice is a problem."""
         indexes = batch.column("log_index").to_pylist()
@@ -63,6 +69,7 @@ class LeavesReport:
                 self.problems.append(Problem("column_differs", message, file, index))
                 continue
             self.hashes[place : place + HASH_BYTES] = hashed
+            self.taken += 1
         events = pc.indices_nonzero(pc.equal(batch.column("kind"), "event")).to_pylist()
         for row in events:
             if indexes[row] is not None and self.first <= indexes[row] < self.end:
@@ -102,7 +109,7 @@ def check_segment(task: SegmentTask) -> LeavesReport:
         )
     try:
         _check_rows(task, report)
-    except (OSError, pa.ArrowException, UnicodeDecodeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - damaged bytes make the library raise anything
         report.problems.append(Problem("not_parquet", f"cannot be read: {error}", file))
     return report
 

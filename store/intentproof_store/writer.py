@@ -1,0 +1,249 @@
+"""The writer: one thread that decides, writes and fsyncs, a group at a time.
+
+It owns all state of the logs. The clerk's answers reach it through the queue from which it takes
+what arrives, so that nothing here needs a lock.
+"""
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from intentproof_schemas import ExecutionEvent
+
+from .clerk import Clerk, Sealed
+from .errors import StoreUnavailable
+from .hotlog import NewFrame
+from .layout import date_of
+from .quarantine import Undecodable
+from .recovery import Recovered
+from .rows import RowMaker
+from .settings import LedgerSettings
+from .tenantlog import Appended, TenantLog, leaf_hashes
+
+_log = logging.getLogger("intentproof.store")
+_TICK_SECONDS = 0.25
+_SEALS_MAX = 3  # segments that may wait: what is acknowledged faster than sealed, waits in front
+_SEAL_WAIT_SECONDS = 10.0
+_STEP_BACK_NS = 10**9  # contract §4: a step back of over one second is told in the log
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What one `append` brought."""
+
+    tenant: str
+    events: Sequence[ExecutionEvent]
+    undecodable: Sequence[Undecodable]
+    weight: int
+    future: "Future[Appended]"
+
+
+Queue = queue.SimpleQueue[Submission | Sealed | None]
+Settle = Callable[[Sequence[Submission]], None]
+
+
+class Writer:
+    """The writer's state and its loop. `run` is the thread; the rest is read for status only.
+
+    `settle` is told of each group that is done, before its futures complete.
+    """
+
+    def __init__(
+        self,
+        settings: LedgerSettings,
+        recovered: Recovered,
+        *,
+        clock_ns: Callable[[], int],
+        submissions: Queue,
+        settle: Settle,
+    ) -> None:
+        self._settings = settings
+        self._clock_ns = clock_ns
+        self._queue = submissions
+        self._settle = settle
+        self._factory = recovered.factory
+        self._hot = recovered.hot
+        self._writer_id = recovered.identity.writer
+        self.logs = recovered.logs
+        self.clerk = Clerk(
+            recovered.layout,
+            recovered.identity,
+            recovered.signer,
+            read=recovered.hot.read,
+            done=submissions.put,
+        )
+        for tenant, tree in recovered.trees.items():
+            self.clerk.add_tree(tenant, tree)
+        for job in recovered.jobs:
+            self.clerk.submit(job)
+        self.fault: str | None = None
+        self.frames = 0
+        self.segments = 0
+        self.fsync_seconds = 0.0
+
+    def run(self) -> None:
+        """Take, decide, write, answer; until the queue ends. Then seal everything."""
+        while True:
+            group, ended = self._take()
+            if group and self.clerk.wait_below(_SEALS_MAX, _SEAL_WAIT_SECONDS):
+                self._write(group)
+            elif group:
+                lag = f"sealing lags behind: {self.clerk.fault or 'the disk is busy'}"
+                self._refuse(group, StoreUnavailable(lag))
+            if ended:
+                break
+            self._tick()
+        for log in self.logs.values():
+            self._cut(log, log.day)
+
+    def _take(self) -> tuple[list[Submission], bool]:
+        """What waits, up to a group; and whether the queue ended."""
+        group: list[Submission] = []
+        rows = 0
+        timeout: float | None = _TICK_SECONDS
+        while rows < self._settings.group_rows:
+            try:
+                item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            if isinstance(item, Sealed):
+                self._release(item)
+                continue
+            group.append(item)
+            rows += len(item.events) + len(item.undecodable)
+            timeout = None
+        return group, False
+
+    def _write(self, group: Sequence[Submission]) -> None:
+        by_tenant: dict[str, list[Submission]] = {}
+        for item in group:
+            by_tenant.setdefault(item.tenant, []).append(item)
+        try:
+            results = self._commit(by_tenant)
+        except Exception as error:  # noqa: BLE001 - our own fault must never destroy evidence
+            self.fault = f"{type(error).__name__}: {error}"
+            _log.exception("a group was refused")
+            for tenant in by_tenant:
+                if tenant in self.logs:
+                    self.logs[tenant].discard()
+            self._refuse(group, StoreUnavailable(f"the store cannot write: {error}"))
+            return
+        self.fault = None
+        self._settle(group)
+        for tenant, appended in results.items():
+            for item, result in zip(by_tenant[tenant], appended, strict=True):
+                item.future.set_result(result)
+
+    def _refuse(self, group: Sequence[Submission], error: StoreUnavailable) -> None:
+        self._settle(group)
+        for item in group:
+            item.future.set_exception(error)
+
+    def _commit(self, by_tenant: dict[str, list[Submission]]) -> dict[str, list[Appended]]:
+        """Decide, write, fsync. Whatever it raises, nothing of the group was taken."""
+        received_ns = self._clock_ns()
+        today = date_of(received_ns)
+        makers: dict[str, RowMaker] = {}
+        results: dict[str, list[Appended]] = {}
+        early: list[tuple[str, str]] = []
+        for tenant, items in by_tenant.items():
+            log = self._log_of(tenant, received_ns)
+            if log.day != today:
+                self._cut(log, today)
+            maker = RowMaker(tenant, self._writer_id, received_ns)
+            if received_ns < log.last_received_ns - _STEP_BACK_NS:
+                maker.add_detail("gap", _step_back(log.last_received_ns, received_ns))
+            events = [event for item in items for event in item.events]
+            log.sameness.prepare(events, today)
+            early += [(tenant, e.event_id) for e in events if log.sameness.is_early(e, received_ns)]
+            results[tenant] = [log.admit(maker, item.events, item.undecodable) for item in items]
+            makers[tenant] = maker
+        if early:
+            self._factory.remember_early(early, self.logs)
+        self._append(makers, results, today)
+        return results
+
+    def _append(
+        self, makers: dict[str, RowMaker], results: dict[str, list[Appended]], today: str
+    ) -> None:
+        full = {tenant: maker for tenant, maker in makers.items() if maker.rows}
+        frames = [
+            NewFrame(tenant, maker.batch(self.logs[tenant].size), today)
+            for tenant, maker in full.items()
+        ]
+        started = time.perf_counter()
+        refs = self._hot.append(frames) if frames else []
+        self.fsync_seconds += time.perf_counter() - started
+        self.frames += len(refs)
+        now = time.monotonic()
+        by_tenant = {ref.tenant: ref for ref in refs}
+        for tenant in makers:
+            log = self.logs[tenant]
+            ref = by_tenant.get(tenant)
+            hashes = leaf_hashes(full[tenant]) if ref else b""
+            log.commit([ref] if ref else [], hashes, results[tenant])
+            log.last_received_ns = full[tenant].received_ns if ref else log.last_received_ns
+            if ref and not log.hot_since:
+                log.hot_since = now
+
+    def _log_of(self, tenant: str, received_ns: int) -> TenantLog:
+        log = self.logs.get(tenant)
+        if log is None:
+            log, tree = self._factory.create(tenant, self._hot, received_ns)
+            self.clerk.add_tree(tenant, tree)
+            log.hot_since = time.monotonic()
+            log.checkpoint_due = time.monotonic() + self._settings.checkpoint_seconds
+            self.logs[tenant] = log
+        return log
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        today = date_of(self._clock_ns())
+        settings = self._settings
+        for log in self.logs.values():
+            if log.refs and (
+                log.hot_rows >= settings.seal_rows
+                or log.hot_bytes >= settings.seal_bytes
+                or now - log.hot_since >= settings.seal_seconds
+                or log.day != today
+            ):
+                self._cut(log, today)
+            elif now >= log.checkpoint_due:
+                log.checkpoint_due = now + settings.checkpoint_seconds
+                job = log.checkpoint()
+                if job is not None:
+                    self.clerk.submit(job)
+
+    def _cut(self, log: TenantLog, next_day: str) -> None:
+        job = log.cut(next_day)
+        if job is not None:
+            self.clerk.submit(job)
+
+    def finish(self) -> None:
+        """After the thread: let the clerk end, and free what it sealed."""
+        self.clerk.close()
+        while not self._queue.empty():
+            item = self._queue.get()
+            if isinstance(item, Sealed):
+                self._release(item)
+
+    def _release(self, sealed: Sealed) -> None:
+        log = self.logs[sealed.job.tenant]
+        log.sameness.sealed(sealed.job.generation, sealed.path)
+        log.sealed_rows += sum(ref.rows for ref in sealed.job.refs)
+        self.segments += 1
+        self._hot.release(sealed.job.refs)
+
+
+def _step_back(before_ns: int, now_ns: int) -> dict[str, str]:
+    return {
+        "from_ns": str(before_ns),
+        "message": "the wall clock of the receiver went back",
+        "reason": "clock_step_back",
+        "to_ns": str(now_ns),
+    }
