@@ -10,14 +10,15 @@ from .errors import (
     QueryFailed,
     QueryRefused,
     StoreError,
+    StoreMissing,
     StoreUnavailable,
     TenantInvalid,
+    TraceIdInvalid,
 )
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
 from .lookups import (
     Told,
-    TraceIdInvalid,
     read_trace_id,
     told_of_correlation,
     told_of_event,
@@ -25,7 +26,7 @@ from .lookups import (
 )
 from .present import document, item
 from .quarantine import Undecodable
-from .reader import Reader, StoreMissing
+from .reader import Reader
 from .settings import LedgerSettings
 from .tenantlog import Appended
 

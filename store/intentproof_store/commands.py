@@ -5,6 +5,7 @@
 """
 
 import argparse
+import base64
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,14 +13,21 @@ from typing import Any
 
 import orjson
 
-from .errors import HomeInvalid, QueryFailed, QueryRefused, StoreError, TenantInvalid
+from .errors import (
+    HomeInvalid,
+    QueryFailed,
+    QueryRefused,
+    StoreError,
+    StoreMissing,
+    TenantInvalid,
+)
 from .formats import FORMATS
 from .layout import check_tenant
 from .logs import list_logs, log_keys
 from .lookups import Told, read_trace_id, told_of_correlation, told_of_trace
 from .present import document, item, lines, shown, trace_lines
 from .query import ask, check_select
-from .reader import Reader, StoreMissing
+from .reader import Reader
 
 OK, INVALID, REFUSED = 0, 6, 8  # contract §7
 _PROBLEMS_SHOWN = 20
@@ -128,7 +136,7 @@ def run_log_list(args: argparse.Namespace) -> int:
             "writer": log.writer,
             "origin": log.checkpoint.origin if log.checkpoint else None,
             "size": log.checkpoint.size if log.checkpoint else 0,
-            "root": log.checkpoint.root.hex() if log.checkpoint else None,
+            "root": base64.b64encode(log.checkpoint.root).decode() if log.checkpoint else None,
             "trusted": log.trusted,
             "problem": log.problem or None,
         }

@@ -11,7 +11,11 @@
   + TenantInvalid           not a tenant id
   + QueryRefused            not one SELECT over the views
   + QueryFailed             the SQL engine could not run it
+  + StoreMissing            no store where one was looked for
+  + TraceIdInvalid          not a trace id
 """
+
+from pathlib import Path
 
 
 class StoreError(Exception):
@@ -62,3 +66,23 @@ class QueryRefused(StoreError, ValueError):
 
 class QueryFailed(StoreError):
     """SQL that the engine refused or could not finish; the message is the engine's."""
+
+
+class StoreMissing(StoreError, ValueError):
+    """There is no store where one was looked for."""
+
+    exit_code = 6
+
+    def __init__(self, store: Path) -> None:
+        super().__init__(
+            f"there is no store at {str(store)!r}: give --store, or set INTENTPROOF_STORE"
+        )
+
+
+class TraceIdInvalid(StoreError, ValueError):
+    """Not a trace id."""
+
+    exit_code = 6
+
+    def __init__(self, trace_id: str) -> None:
+        super().__init__(f"{trace_id!r} is not a trace id: 32 hex digits, not all zero")

@@ -28,11 +28,12 @@ _HOT_KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Identity:
-    """Who writes: its id, the key that signs and the key that seals hot frames."""
+    """Who writes: its id, who wrote before it, the key that signs, the key of hot frames."""
 
     home: Path
     log_name: str
     writer: str
+    former_writer: str | None
     signing_key: Ed25519PrivateKey
     hot_key: bytes
 
@@ -51,11 +52,10 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
     Files are made 0600. Raises HomeInvalid for what cannot be read. Blocks on the disk.
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if new_writer or not (home / "writer").exists():
-        write_file(home / "writer", f"{_new_writer_id()}\n".encode(), mode=0o600)
-    writer = (home / "writer").read_text("ascii").strip()
-    if not WRITER.fullmatch(writer):
-        raise HomeInvalid(f"{home / 'writer'}: {writer!r} is not a writer id")
+    writers = _read_writers(home / "writer")
+    if new_writer or not writers:
+        writers = [_new_writer_id(), *writers]
+        write_file(home / "writer", "".join(f"{w}\n" for w in writers).encode(), mode=0o600)
     if not (home / "signing.key").exists():
         pem = Ed25519PrivateKey.generate().private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
@@ -66,7 +66,22 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
     hot_key = read_hot_key(home)
     if hot_key is None:
         raise HomeInvalid(f"{home / 'hot.key'} cannot be read")
-    return Identity(home, log_name, writer, _read_signing_key(home), hot_key)
+    former = writers[1] if len(writers) > 1 else None
+    return Identity(home, log_name, writers[0], former, _read_signing_key(home), hot_key)
+
+
+def _read_writers(path: Path) -> list[str]:
+    """This home's writer ids, the present one first; none where there is no such file."""
+    try:
+        writers = path.read_text("ascii").split()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise HomeInvalid(f"{path} cannot be read: {error}") from error
+    wrong = [writer for writer in writers if not WRITER.fullmatch(writer)]
+    if wrong or not writers:
+        raise HomeInvalid(f"{path}: {wrong[0] if wrong else ''!r} is not a writer id")
+    return writers
 
 
 def _new_writer_id() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from intentproof_schemas import ExecutionEvent, canonical_text, event_hash, event_text
 
-from .errors import StoreError
+from .errors import TraceIdInvalid
 from .reader import Reader
 from .rowcheck import event_of_row
 
@@ -22,15 +22,6 @@ _WANTED = (
     "context_salt IS NULL AS context_erased, payload_salt IS NULL AS payload_erased, "
     "is_event, disputed"
 )
-
-
-class TraceIdInvalid(StoreError, ValueError):
-    """Not a trace id."""
-
-    exit_code = 6
-
-    def __init__(self, trace_id: str) -> None:
-        super().__init__(f"{trace_id!r} is not a trace id: 32 hex digits, not all zero")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import duckdb
 
 from .columns import COLUMNS
 from .engine import Engine
-from .errors import StoreError
+from .errors import StoreError, StoreMissing
 from .hotread import HotReader, HotRows, Log, ReadProblem, unsealed
 from .identity import read_hot_key, trusted_keys
 from .layout import Layout, check_tenant
@@ -23,17 +23,6 @@ from .segments import Segment, SegmentProblem, find_segments
 
 # Of a path's `name=value` folders, DuckDB lets these take the place of a segment's columns.
 _PATH_NAMES = frozenset((*COLUMNS, "tenant", "date"))
-
-
-class StoreMissing(StoreError, ValueError):
-    """There is no store where one was looked for."""
-
-    exit_code = 6
-
-    def __init__(self, store: Path) -> None:
-        super().__init__(
-            f"there is no store at {str(store)!r}: give --store, or set INTENTPROOF_STORE"
-        )
 
 
 class Reader:

@@ -81,10 +81,11 @@ def recover(settings: LedgerSettings, *, clock_ns: Callable[[], int]) -> Recover
 def _recover(
     settings: LedgerSettings, layout: Layout, locks: Locks, clock_ns: Callable[[], int]
 ) -> Recovered:
-    former = _former_checkpoints(settings) if settings.new_writer else {}
     identity = load_identity(settings.home, settings.log_name, new_writer=settings.new_writer)
     _clear_unfinished(layout, identity.writer)
-    signer = Signer(layout, identity, _last_notes(identity))
+    remembered = _remembered(identity.home)
+    signer = Signer(layout, identity, remembered)
+    former = _former_checkpoints(identity, remembered)
     factory = LogFactory(settings, layout, identity, signer, former)
     now_ns = clock_ns()
     replays = {
@@ -117,9 +118,14 @@ def _recover(
     )
 
 
-def _former_checkpoints(settings: LedgerSettings) -> dict[str, bytes]:
-    """The last signed checkpoint of each tenant's log of the writer that ends here."""
-    return {origin.rsplit("/", 2)[1]: raw for origin, raw in _remembered(settings.home).items()}
+def _former_checkpoints(identity: Identity, remembered: dict[str, bytes]) -> dict[str, bytes]:
+    """The last signed checkpoint of each tenant's log of the writer before this one."""
+    suffix = f"/{identity.former_writer}"
+    return {
+        origin.rsplit("/", 2)[1]: raw
+        for origin, raw in remembered.items()
+        if origin.endswith(suffix)
+    }
 
 
 def _remembered(home: Path) -> dict[str, bytes]:
@@ -129,14 +135,6 @@ def _remembered(home: Path) -> dict[str, bytes]:
         return {}
     notes = orjson.loads(path.read_bytes())
     return {note.partition("\n")[0]: note.encode() for note in notes}
-
-
-def _last_notes(identity: Identity) -> dict[str, bytes]:
-    return {
-        origin: raw
-        for origin, raw in _remembered(identity.home).items()
-        if origin.endswith(f"/{identity.writer}")
-    }
 
 
 def _clear_unfinished(layout: Layout, writer: str) -> None:

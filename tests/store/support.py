@@ -22,6 +22,7 @@ from intentproof_store.layout import Layout
 from intentproof_store.merkle import Frontier
 from intentproof_store.note import open_note, parse_checkpoint_text
 from intentproof_store.segments import Segment, file_sha256, find_segments
+from intentproof_store.tenantlog import TenantLog
 from intentproof_store.tree import tile_hashes
 from intentproof_store.verify import Outcome, Report, VerifyRequest, verify_store
 
@@ -137,6 +138,21 @@ def append(
     ledger: Ledger, new: Sequence[ExecutionEvent], undecodable: Any = (), tenant: str = TENANT
 ) -> Appended:
     return ledger.append(tenant, new, undecodable).result(WAIT_SECONDS)
+
+
+@contextmanager
+def watched_logs() -> Iterator[dict[str, TenantLog]]:
+    """The writer's state of each log that takes something meanwhile, by tenant."""
+    seen: dict[str, TenantLog] = {}
+    real = TenantLog.admit
+
+    def admit(self: TenantLog, *arguments: Any) -> Appended:
+        seen[self.tenant] = self
+        return real(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TenantLog, "admit", admit)
+        yield seen
 
 
 def until(claim: Callable[[], object], *, seconds: float = WAIT_SECONDS) -> None:

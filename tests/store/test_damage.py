@@ -25,6 +25,7 @@ from tests.store.support import (
     events,
     place,
     until,
+    watched_logs,
 )
 
 GROUPS = 5
@@ -47,11 +48,11 @@ def leaves(frame: int) -> set[int]:
 def killed(tmp_path: Path, *, signed: int = 0) -> Place:
     """Five groups of three events that a kill left hot; a checkpoint covers the first `signed`."""
     here = place(tmp_path)
-    with here.ledger() as ledger:
+    with watched_logs() as logs, here.ledger() as ledger:
         for number in range(1, GROUPS + 1):
             append(ledger, group(number))
             if number == signed:
-                ledger._logs[TENANT].checkpoint_due = 0.0
+                logs[TENANT].checkpoint_due = 0.0
                 until(lambda: checkpoint_sizes(here.log())[-1] == 1 + signed * ROWS)
         return here.crash_image()
 

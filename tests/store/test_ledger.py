@@ -18,6 +18,7 @@ from intentproof_store import (
 from intentproof_store import checkpoints as checkpoints_module
 from intentproof_store import clerk as clerk_module
 from intentproof_store.checkpoints import Signer, checkpoint_sizes
+from intentproof_store.hotlog import HotLog
 from intentproof_store.identity import last_checkpoints, load_identity
 from intentproof_store.layout import date_of
 from intentproof_store.merkle import Frontier, leaf_hash
@@ -363,7 +364,7 @@ def test_a_caller_that_gave_up_on_a_refused_group_does_no_harm(
     append(ledger, [event(0)])
     held.hold()
     with monkeypatch.context() as patched:
-        patched.setattr(ledger._hot, "append", raise_full)
+        patched.setattr(HotLog, "append", raise_full)
         ledger.append(TENANT, [event(1)]).cancel()
         waiting = ledger.append(TENANT, [event(2)])
         held.release()

@@ -8,7 +8,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from intentproof_store import TenantInvalid
-from intentproof_store.reader import Reader, StoreMissing
+from intentproof_store.errors import StoreMissing
+from intentproof_store.reader import Reader
 
 from tests.store.reader_support import (
     PAYLOAD,

@@ -14,6 +14,7 @@ from intentproof_schemas import ExecutionEvent
 from intentproof_store import Appended, Undecodable
 from intentproof_store import clerk as clerk_module
 from intentproof_store import sameness as sameness_module
+from intentproof_store.hotlog import HotLog
 from intentproof_store.identity import load_identity
 from intentproof_store.layout import SegmentName
 from intentproof_store.note import SegmentNote, sign_note
@@ -33,6 +34,7 @@ from tests.store.support import (
     place,
     read_log,
     until,
+    watched_logs,
 )
 
 NEW, DUPLICATE, CONFLICT = Appended(stored=1), Appended(duplicates=1), Appended(conflicts=1)
@@ -310,7 +312,7 @@ def test_memory_of_ids_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sameness_module, "RECENT_IDS_MAX", 30)
     monkeypatch.setattr(sameness_module, "RUN_IDS_MAX", 60)
     here, clock = place(tmp_path), Clock()
-    with here.ledger(clock, seal_rows=20) as ledger:
+    with watched_logs() as logs, here.ledger(clock, seal_rows=20) as ledger:
         for day, first in itertools.product(range(4), (0, 20, 40)):
             clock.now_ns = NOON_NS + day * DAY_NS
             at = NOON_NS + day * DAY_NS
@@ -321,7 +323,7 @@ def test_memory_of_ids_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert append(ledger, new).stored == 20
             until(lambda: ledger.status().tenants[TENANT].hot_rows == 0)
         until(lambda: ledger.status().sealed_segments >= 12)
-        knows = ledger._logs[TENANT].sameness
+        knows = logs[TENANT].sameness
         recent = sum(len(each.known) for each in knows._older) + len(knows._open.known)
         assert recent <= 30
         assert sum(len(run) for runs in knows._runs.values() for run in runs) <= 60
@@ -342,11 +344,11 @@ def test_what_was_refused_is_not_remembered(
     with here.ledger() as ledger:
         append(ledger, [event(0)])
 
-        def refuse(frames: object) -> None:
+        def refuse(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr(ledger._hot, "append", refuse)
+            patched.setattr(HotLog, "append", refuse)
             future = ledger.append(TENANT, [event(1)], [Undecodable(b"x", "bad")])
             assert future.exception(20) is not None
         assert append(ledger, [event(1)], [Undecodable(b"x", "bad")]) == Appended(1, 0, 0, 1)
