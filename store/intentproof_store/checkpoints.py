@@ -1,5 +1,6 @@
 """Checkpoints of one log: signing them, once and for ever, and reading them back."""
 
+import threading
 from pathlib import Path
 
 from .durable import create_file, write_file
@@ -25,6 +26,7 @@ class Signer:
         self._layout = layout
         self._identity = identity
         self._last = last
+        self._lock = threading.Lock()
 
     def sign(self, tenant: str, size: int, root: bytes) -> bytes:
         """Sign the root of the first `size` leaves, all durable; the signed note. Blocks.
@@ -45,10 +47,11 @@ class Signer:
                 raise StoreError(f"{path} is not ours: {error}") from error
             if parse_checkpoint_text(text) != checkpoint:
                 raise StoreError(f"{path} has another root: refusing to sign a second one")
-        if size >= self._last_size(origin):
-            write_file(folder / "checkpoint", raw)
-            self._last[origin] = raw
-            remember_checkpoints(self._identity.home, dict(self._last))
+        with self._lock:
+            if size >= self._last_size(origin):
+                write_file(folder / "checkpoint", raw)
+                self._last[origin] = raw
+                remember_checkpoints(self._identity.home, self._last)
         return raw
 
     def _last_size(self, origin: str) -> int:

@@ -88,6 +88,7 @@ class Clerk:
         self._seals = 0
         self._idle = threading.Condition()
         self._closing = threading.Event()
+        self._given_up: set[str] = set()
         self.fault: str | None = None
         self._thread = threading.Thread(target=self._run, name="intentproof-clerk", daemon=True)
 
@@ -125,7 +126,8 @@ class Clerk:
                 self._idle.notify_all()
 
     def _finish(self, job: CheckpointJob | SealJob) -> None:
-        while True:
+        # What comes after a job that could not be done must wait with it for the next start.
+        while job.tenant not in self._given_up:
             try:
                 self._do(job)
             except (OSError, StoreError, pa.ArrowException) as error:
@@ -135,6 +137,7 @@ class Clerk:
                     extra={"tenant": job.tenant, "job": type(job).__name__, "error": str(error)},
                 )
                 if self._closing.is_set():
+                    self._given_up.add(job.tenant)
                     return
                 self._closing.wait(_RETRY_SECONDS)
             else:
@@ -160,39 +163,49 @@ class Clerk:
 
     def _seal(self, job: SealJob) -> Path:
         first, last = job.refs[0].first, job.refs[-1].end - 1
+        done = self._in_place(job, first, last)
+        if done is not None:
+            return done  # an earlier try got this far
         # (1) The MAC holds only over the bytes that were written and hashed when acknowledged.
         batches = [self._read(ref) for ref in job.refs]
-        name, path = self._place(job, first, last)
-        if path.exists():
-            return path  # an earlier try got this far
         make_folder(self._layout.unfinished)
-        aside = self._layout.unfinished / name.file()
-        size_bytes, digest = write_segment(batches, aside)  # (2)
-        self._put_note(job.tenant, name, size_bytes, digest)  # (3)
-        make_folder(path.parent)
-        move_into_place(aside, path)  # (4)
+        aside = self._layout.unfinished / SegmentName(self._identity.writer, first, last, 0).file()
+        try:
+            size_bytes, digest = write_segment(batches, aside)  # (2)
+            name = self._put_note(job.tenant, first, last, size_bytes, digest)  # (3)
+            path = self._layout.segment(job.tenant, job.refs[0].day, name)
+            make_folder(path.parent)
+            move_into_place(aside, path)  # (4)
+        finally:
+            aside.unlink(missing_ok=True)
         return path
 
-    def _place(self, job: SealJob, first: int, last: int) -> tuple[SegmentName, Path]:
-        """The first revision that no note was signed for, unless its file is in place already."""
+    def _in_place(self, job: SealJob, first: int, last: int) -> Path | None:
+        day = self._layout.segment(
+            job.tenant, job.refs[0].day, SegmentName(self._identity.writer, first, last, 0)
+        ).parent
+        pattern = SegmentName(self._identity.writer, first, last, 0).file().replace("000000.", "*.")
+        return next(iter(sorted(day.glob(pattern), reverse=True)), None)
+
+    def _put_note(
+        self, tenant: str, first: int, last: int, size_bytes: int, digest: str
+    ) -> SegmentName:
+        """Sign these bytes as the first revision that no other bytes were signed as."""
+        origin = self._identity.origin(tenant)
         writer = self._identity.writer
-        folder = self._layout.log(job.tenant, writer)
         for rev in range(_REVISIONS_MAX):
             name = SegmentName(writer, first, last, rev)
-            path = self._layout.segment(job.tenant, job.generation.day, name)
-            if path.exists() or not (folder / name.note()).exists():
-                return name, path
+            note = SegmentNote(origin, first, last, rev, size_bytes, digest)
+            raw = sign_note(note.text(), name=origin, key=self._identity.signing_key)
+            path = self._layout.log(tenant, writer) / name.note()
+            if create_file(path, raw) or _says(path, note):
+                return name
         raise StoreError(f"no revision is left for the segment {first}-{last}")
 
-    def _put_note(self, tenant: str, name: SegmentName, size_bytes: int, digest: str) -> None:
-        origin = self._identity.origin(tenant)
-        note = SegmentNote(origin, name.first, name.last, name.rev, size_bytes, digest)
-        raw = sign_note(note.text(), name=origin, key=self._identity.signing_key)
-        path = self._layout.log(tenant, name.writer) / name.note()
-        if not create_file(path, raw):
-            try:
-                standing = read_segment_note(path.read_bytes(), ())
-            except NoteInvalid as error:
-                raise StoreError(f"{path} is not ours: {error}") from error
-            if standing != note:
-                raise StoreError(f"{path} is of other bytes: refusing to sign a second one")
+
+def _says(path: Path, note: SegmentNote) -> bool:
+    """Whether the standing note is the same, of an earlier try with the same bytes."""
+    try:
+        return read_segment_note(path.read_bytes(), ()) == note
+    except NoteInvalid as error:
+        raise StoreError(f"{path} is not ours: {error}") from error

@@ -5,6 +5,7 @@ Nothing else in this room renames or fsyncs a file of the store.
 
 import ctypes
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def sync_file(path: Path) -> None:
 
 def _write_aside(path: Path, content: bytes, mode: int, *, sync: bool = True) -> Path:
     make_folder(path.parent)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         try:

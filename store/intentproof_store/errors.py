@@ -7,6 +7,7 @@
   + HomeInvalid             --home lacks a key or holds a damaged one
   + NoteInvalid             a signed note, its key or its signature does not hold
   + FrameInvalid            bytes that are not a whole, unaltered hot frame
+    + FrameTorn             the file ends within it
   + ProofInvalid            a Merkle proof does not hold
   + TenantInvalid           not a tenant id
   + QueryRefused            not one SELECT over the views
@@ -44,6 +45,10 @@ class NoteInvalid(StoreError, ValueError):
 
 class FrameInvalid(StoreError, ValueError):
     """Bytes that are not a whole hot frame, or whose checksum or MAC does not hold."""
+
+
+class FrameTorn(FrameInvalid):
+    """A file that ends within a frame, as a crash leaves it."""
 
 
 class ProofInvalid(StoreError, ValueError):

@@ -18,6 +18,7 @@ from intentproof_schemas import CONTEXT_DOMAIN, PAYLOAD_DOMAIN, SALT_BYTES, VERS
 
 from .columns import COLUMNS
 
+_EMPTY_SERVICE = b'"service.name":""'  # an empty name is null in the column
 _SPECIAL = np.zeros(256, bool)
 _SPECIAL[:0x20] = True
 _SPECIAL[[0x22, 0x5C]] = True
@@ -65,6 +66,7 @@ def unvouched_rows(batch: pa.RecordBatch, *, tenant: str, writer: str) -> list[i
             pc.and_(pc.is_valid(batch.column("inputs")), pc.is_valid(batch.column("intent"))),
         ),
     )
+    plain = pc.and_(plain, pc.is_null(batch.column("detail")))  # stands in no event's leaf
     places = np.flatnonzero(plain.to_numpy(zero_copy_only=False))
     if len(places) == batch.num_rows:
         rows = batch
@@ -200,6 +202,7 @@ def _commitments(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, "np.ndarray[
             and payload.count(b'"inputs":') == 1
             and payload.count(b'"output":') == has_output
             and payload.count(b'"error":') == has_error
+            and service != _EMPTY_SERVICE
             and (service in context if service else b'"service.name":' not in context)
         )
     return pa.array(context_hashes, pa.string()), pa.array(payload_hashes, pa.string()), clear

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from .columns import SEGMENT_SCHEMA
-from .errors import FrameInvalid
+from .errors import FrameInvalid, FrameTorn
 
 MAGIC = b"IPF1"
 _HEAD = struct.Struct("<4sQHII32s")
@@ -84,7 +84,7 @@ def read_rows(body: bytes) -> pa.RecordBatch:
     try:
         batch = pa.ipc.read_record_batch(pa.py_buffer(body), SEGMENT_SCHEMA)
         batch.validate(full=True)
-    except (pa.ArrowInvalid, OSError) as error:
+    except Exception as error:  # altered bytes make the library raise anything
         raise FrameInvalid(f"a frame's rows cannot be read: {error}") from error
     return batch
 
@@ -108,14 +108,14 @@ def _mac(key: bytes, writer: str, number: int, tenant: bytes, body: bytes) -> by
 def read_frame(raw: bytes, offset: int) -> Frame:
     """The frame at `offset`. Raises FrameInvalid."""
     if len(raw) - offset < _HEAD.size:
-        raise FrameInvalid("the file ends within a frame's head")
+        raise FrameTorn("the file ends within a frame's head")
     magic, number, name_bytes, body_bytes, checksum, mac = _HEAD.unpack_from(raw, offset)
     if magic != MAGIC or body_bytes > _BODY_BYTES_MAX:
         raise FrameInvalid("no frame starts here")
     start = offset + _HEAD.size
     end = start + name_bytes + body_bytes
     if end > len(raw):
-        raise FrameInvalid("the file ends within a frame")
+        raise FrameTorn("the file ends within a frame")
     name, body = raw[start : start + name_bytes], raw[start + name_bytes : end]
     if zlib.crc32(body, zlib.crc32(name, zlib.crc32(mac, number & 0xFFFFFFFF))) != checksum:
         raise FrameInvalid(f"the checksum of frame {number} does not hold")
@@ -136,7 +136,8 @@ def scan(path: Path) -> Iterator[Frame | Damage]:
         except FrameInvalid as error:
             resumed = _next_frame(raw, offset + 1)
             end = len(raw) if resumed is None else resumed
-            yield Damage(offset, end - offset, resumed is None, str(error))
+            torn = resumed is None and isinstance(error, FrameTorn)
+            yield Damage(offset, end - offset, torn, str(error))
             offset = end
         else:
             yield frame

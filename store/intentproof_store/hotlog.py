@@ -79,6 +79,23 @@ def read_hot(hot: Path, writer: str) -> Iterator[tuple[Path, Frame | Damage]]:
             continue
 
 
+def _free_name(path: Path) -> Path:
+    """The path, or it with the first number that makes it a new name."""
+    number = 1
+    free = path
+    while free.exists():
+        free = path.with_name(f"{path.name}.{number}")
+        number += 1
+    return free
+
+
+def read_frame_at(path: Path, offset: int, length: int) -> Frame:
+    """The frame that stands there. Raises FrameInvalid and OSError; its MAC is not checked."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return replace(read_frame(file.read(length), 0), offset=offset)
+
+
 class HotLog:
     """Appends frames and makes them durable. Raises OSError where the disk refuses."""
 
@@ -205,17 +222,14 @@ class HotLog:
         folder = self._folder / "set-aside"
         for path in paths:
             make_folder(folder)
-            path.rename(folder / path.name)
+            path.rename(_free_name(folder / path.name))
         if paths:
             sync_folder(folder)
             sync_folder(self._folder)
 
     def read(self, ref: FrameRef) -> pa.RecordBatch:
         """The rows of a frame, from disk, authenticated. Raises FrameInvalid."""
-        with ref.path.open("rb") as file:
-            file.seek(ref.offset)
-            raw = file.read(ref.length)
-        frame = read_frame(raw, 0)
+        frame = read_frame_at(ref.path, ref.offset, ref.length)
         frame.authenticate(self._key, self._writer)
         batch = frame.rows()
         if frame.tenant != ref.tenant or batch.num_rows != ref.rows:

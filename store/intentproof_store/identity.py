@@ -52,10 +52,12 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
     Files are made 0600. Raises HomeInvalid for what cannot be read. Blocks on the disk.
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    writers = _read_writers(home / "writer")
-    if new_writer or not writers:
-        writers = [_new_writer_id(), *writers]
-        write_file(home / "writer", "".join(f"{w}\n" for w in writers).encode(), mode=0o600)
+    writer = _read_writer(home / "writer")
+    if new_writer or writer is None:
+        if writer is not None:
+            write_file(home / "former-writer", f"{writer}\n".encode(), mode=0o600)
+        writer = _new_writer_id()
+        write_file(home / "writer", f"{writer}\n".encode(), mode=0o600)
     if not (home / "signing.key").exists():
         pem = Ed25519PrivateKey.generate().private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
@@ -66,22 +68,21 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
     hot_key = read_hot_key(home)
     if hot_key is None:
         raise HomeInvalid(f"{home / 'hot.key'} cannot be read")
-    former = writers[1] if len(writers) > 1 else None
-    return Identity(home, log_name, writers[0], former, _read_signing_key(home), hot_key)
+    former = _read_writer(home / "former-writer")
+    return Identity(home, log_name, writer, former, _read_signing_key(home), hot_key)
 
 
-def _read_writers(path: Path) -> list[str]:
-    """This home's writer ids, the present one first; none where there is no such file."""
+def _read_writer(path: Path) -> str | None:
+    """The writer id in a file, None where there is no such file. Raises HomeInvalid."""
     try:
-        writers = path.read_text("ascii").split()
+        writer = path.read_text("ascii").strip()
     except FileNotFoundError:
-        return []
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise HomeInvalid(f"{path} cannot be read: {error}") from error
-    wrong = [writer for writer in writers if not WRITER.fullmatch(writer)]
-    if wrong or not writers:
-        raise HomeInvalid(f"{path}: {wrong[0] if wrong else ''!r} is not a writer id")
-    return writers
+    if not WRITER.fullmatch(writer):
+        raise HomeInvalid(f"{path}: {writer!r} is not a writer id")
+    return writer
 
 
 def _new_writer_id() -> str:

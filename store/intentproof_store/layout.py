@@ -13,12 +13,12 @@ from intentproof_schemas import TENANT, WRITER
 from .errors import TenantInvalid
 
 _SEGMENT_FILE = re.compile(
-    r"(?P<writer>[a-z][a-z0-9-]{0,39}-[0-9a-f]{8})-(?P<first>\d{20})-(?P<last>\d{20})-(?P<rev>\d{6})"
+    r"(?P<writer>[a-z][a-z0-9-]{0,39}-[0-9a-f]{8})-(?P<first>[0-9]{20})-(?P<last>[0-9]{20})-(?P<rev>[0-9]{6})"
     r"\.parquet"
 )
-_SEGMENT_NOTE = re.compile(r"segment\.(?P<first>\d{20})-(?P<last>\d{20})-(?P<rev>\d{6})")
-_CHECKPOINT = re.compile(r"checkpoint\.(\d{1,20})")
-_DATE_FOLDER = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+_SEGMENT_NOTE = re.compile(r"segment\.(?P<first>[0-9]{20})-(?P<last>[0-9]{20})-(?P<rev>[0-9]{6})")
+_CHECKPOINT = re.compile(r"checkpoint\.([0-9]{1,20})")
+_DATE_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
 _TENANT_FOLDER = re.compile(r"tenant=(.+)")
 TILE_WIDTH = 256
 DAY_NS = 86_400 * 10**9

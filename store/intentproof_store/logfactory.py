@@ -30,16 +30,12 @@ from .tree import TileTree
 
 @dataclass
 class Replay:
-    """One log while it is opened: its state, its tree as far as it is sealed, seals that are due.
-
-    `genesis` is the hash of the first leaf where that is still hot.
-    """
+    """One log while it is opened: its state, its tree as far as sealed, the seals that are due."""
 
     log: TenantLog
     tree: TileTree
     jobs: list[SealJob] = field(default_factory=list)
     lost: list[tuple[int, int]] = field(default_factory=list)
-    genesis: bytes | None = None
 
 
 class LogFactory:
@@ -67,30 +63,26 @@ class LogFactory:
         self._look_up.close()
 
     def create(self, tenant: str, hot: HotLog, received_ns: int) -> tuple[TenantLog, TileTree]:
-        """A new log: its genesis leaf durable and signed before anything is acknowledged."""
+        """A new log with its genesis leaf, durable and not signed yet."""
         log, tree = self.blank(tenant, date_of(received_ns))
         maker = RowMaker(tenant, self._identity.writer, received_ns)
         maker.add_detail("genesis", self._genesis(tenant))
         refs = hot.append([NewFrame(tenant, maker.batch(0), log.day)])
-        hashed = leaf_hash(maker.rows[0].leaf)
-        self.sign_genesis(tenant, hashed)
-        log.took(refs, hashed)
-        log.checkpoint_size = 1
+        log.unsigned_genesis = leaf_hash(maker.rows[0].leaf)
+        log.took(refs, log.unsigned_genesis)
         return log, tree
 
-    def sign_genesis(self, tenant: str, hashed: bytes) -> None:
-        """Trust this log's key, and sign the checkpoint of size 1."""
-        trust(self._identity.home, self._identity.verifier_key(tenant))
-        genesis = TileTree.open(self._layout.log(tenant, self._identity.writer), 0)
-        genesis.extend(hashed)
+    def sign_genesis(self, log: TenantLog) -> None:
+        """Sign the checkpoint of size 1 before a log's first acknowledgement; once."""
+        if log.unsigned_genesis is None:
+            return
+        trust(self._identity.home, self._identity.verifier_key(log.tenant))
+        genesis = TileTree.open(self.log_folder(log.tenant), 0)
+        genesis.extend(log.unsigned_genesis)
         genesis.write_partial()
-        self._signer.sign(tenant, 1, genesis.root())
-
-    def ensure_genesis_signed(self, tenant: str, replay: Replay) -> None:
-        """Sign size 1 where a crash came between the genesis leaf and its checkpoint."""
-        folder = self._layout.log(tenant, self._identity.writer)
-        if replay.genesis is not None and not checkpoint_sizes(folder):
-            self.sign_genesis(tenant, replay.genesis)
+        self._signer.sign(log.tenant, 1, genesis.root())
+        log.unsigned_genesis = None
+        log.checkpoint_size = max(log.checkpoint_size, 1)
 
     def log_folder(self, tenant: str) -> Path:
         """Where this writer's log of the tenant keeps its checkpoints and tiles."""

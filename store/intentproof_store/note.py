@@ -22,18 +22,15 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _NAME = re.compile(r"[^\s+]+")
 _SIGNATURE_PREFIX = "\u2014 "
 _SIGNATURES_MAX = 100  # C2SP: a limit on what a reader looks at
-# The small-order points of edwards25519 (RFC 8032 encodings): a key of these accepts forgeries.
+# y of the small-order points of edwards25519, with either sign of x: such a key accepts forgeries.
 _LOW_ORDER = frozenset(
-    bytes.fromhex(point)
+    int.from_bytes(bytes.fromhex(point), "little")
     for point in (
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "0000000000000000000000000000000000000000000000000000000000000080",
         "0000000000000000000000000000000000000000000000000000000000000000",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        "0100000000000000000000000000000000000000000000000000000000000000",
         "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     )
 )
 _FIELD_PRIME = 2**255 - 19
@@ -69,7 +66,7 @@ class VerifierKey:
         if key.key_id.hex() != key_id:
             raise NoteInvalid(f"the key id of {name} does not belong to its key")
         coordinate = int.from_bytes(key.key, "little") & ~(1 << 255)
-        if coordinate >= _FIELD_PRIME or key.key in _LOW_ORDER:
+        if coordinate >= _FIELD_PRIME or coordinate in _LOW_ORDER:
             raise NoteInvalid(f"the key of {name} is of low order or not canonical")
         return key
 

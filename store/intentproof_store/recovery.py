@@ -97,7 +97,7 @@ def _recover(
     replayer.run()  # (3)
     _refuse_behind(layout, identity, replays)  # (4)
     for tenant, replay in replays.items():
-        factory.ensure_genesis_signed(tenant, replay)
+        factory.sign_genesis(replay.log)
         factory.ensure_sealed_signed(tenant, replay)  # before their hot frames go
     hot = HotLog(
         settings.hot, identity.writer, key=identity.hot_key, next_number=replayer.next_number

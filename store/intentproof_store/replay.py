@@ -18,7 +18,7 @@ from intentproof_schemas import LeafInvalid
 from .checkpoints import checkpoint_sizes
 from .errors import FrameInvalid, LedgerBehind, StoreError
 from .frames import Damage, Frame
-from .hotlog import FrameRef, HotLog, NewFrame, hot_files, read_hot
+from .hotlog import FrameRef, HotLog, NewFrame, hot_files, read_frame_at, read_hot
 from .identity import Identity
 from .layout import date_of
 from .logfactory import LogFactory, Replay
@@ -52,15 +52,42 @@ class Replayer:
         self.next_number = 1
 
     def run(self) -> None:
-        """Read every frame; rows go to their logs, damage to the reports."""
-        for path, found in read_hot(self._hot, self._identity.writer):
-            if isinstance(found, Damage):
-                self._damaged(path, found)
-            else:
-                self._frame(path, found)
-        if self._reports:
+        """Take rows to their logs in the order of the frames' numbers, and damage to the reports.
+
+        A number is authenticated with its frame, the place on the disk is not.
+        """
+        found: dict[int, tuple[Path, int, int]] = {}
+        for path, frame in read_hot(self._hot, self._identity.writer):
+            if isinstance(frame, Damage):
+                self._damaged(path, frame)
+            elif self._is_ours(path, frame):
+                if frame.number in found:
+                    self._refuse(path, frame, f"frame {frame.number} again")
+                    continue
+                if found and frame.number < max(found):
+                    self._refuse(path, frame, f"frame {frame.number} out of its place")
+                found[frame.number] = (path, frame.offset, frame.length)
+        for number in sorted(found):
+            path, offset, length = found[number]
+            if number != self.next_number and number != _named(path):
+                message = f"frame {number} where {max(self.next_number, _named(path))} was due"
+                self._damaged(path, Damage(offset, 0, torn=False, message=message))
+            self._frame(path, read_frame_at(path, offset, length))
+            self.next_number = number + 1
+        if self._reports or self._torn:
             for tenant, replay in self._replays.items():
                 self._bridge_end(tenant, replay)
+
+    def _is_ours(self, path: Path, frame: Frame) -> bool:
+        try:
+            frame.authenticate(self._identity.hot_key, self._identity.writer)
+        except FrameInvalid as error:
+            self._refuse(path, frame, str(error))
+            return False
+        return True
+
+    def _refuse(self, path: Path, frame: Frame, message: str) -> None:
+        self._damaged(path, Damage(frame.offset, frame.length, torn=False, message=message))
 
     def _damaged(self, path: Path, damage: Damage) -> None:
         level = logging.INFO if damage.torn else logging.ERROR
@@ -73,11 +100,10 @@ class Replayer:
 
     def _frame(self, path: Path, frame: Frame) -> None:
         try:
-            batch = self._authentic_rows(frame)
+            batch = self._sound_rows(frame)
         except (FrameInvalid, LeafInvalid) as error:
-            self._damaged(path, Damage(frame.offset, frame.length, torn=False, message=str(error)))
+            self._refuse(path, frame, str(error))
             return
-        self.next_number = max(self.next_number, frame.number + 1)
         replay = self._replays.get(frame.tenant)
         if replay is None:
             replay = Replay(*self._factory.blank(frame.tenant, self._today))
@@ -86,9 +112,7 @@ class Replayer:
         if first + batch.num_rows <= replay.log.size:
             return  # sealed already
         if first < replay.log.size:
-            self._damaged(
-                path, Damage(frame.offset, frame.length, torn=False, message="leaves twice")
-            )
+            self._refuse(path, frame, "leaves twice")
             return
         day = date_of(batch.column("received_ns")[0].as_py())
         if first > replay.log.size or (replay.log.refs and day != replay.log.day):
@@ -96,8 +120,7 @@ class Replayer:
         shift = self._bridge(frame.tenant, replay, first) if first > replay.log.size else 0
         self._take(replay, _ref(path, frame, batch, first - shift, day), batch, shift)
 
-    def _authentic_rows(self, frame: Frame) -> pa.RecordBatch:
-        frame.authenticate(self._identity.hot_key, self._identity.writer)
+    def _sound_rows(self, frame: Frame) -> pa.RecordBatch:
         batch = frame.rows()
         report = check_batch(batch, tenant=frame.tenant, writer=self._identity.writer)
         if report.problems or report.unsupported or batch.num_rows == 0:
@@ -146,7 +169,7 @@ class Replayer:
             replay.log.day = ref.day
         hashes = [leaf_hash(leaf) for leaf in batch.column("leaf").to_pylist()]
         if ref.first == 0:
-            replay.genesis = hashes[0]
+            replay.log.unsigned_genesis = hashes[0]
         replay.log.took([ref], b"".join(hashes))
         if shift:
             self._shifts[ref] = shift
@@ -222,3 +245,8 @@ def _ref(path: Path, frame: Frame, batch: pa.RecordBatch, first: int, day: str) 
     return FrameRef(
         path, frame.offset, frame.length, frame.tenant, first, batch.num_rows, batch.nbytes, day
     )
+
+
+def _named(path: Path) -> int:
+    """The number of its first frame, by which a file is named."""
+    return int(path.name.split(".")[0].removesuffix("-r"))

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -60,6 +61,7 @@ _NUMBER_KEYS = (
     "dropped_links_count",
 )
 _LEAF_KEYS = frozenset((*_TEXT_KEYS, *_NUMBER_KEYS, "v", "tenant", "context", "payload"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTEXT_COLUMNS = ("intent", "correlation_id", "attributes", "service_name")
 _PAYLOAD_COLUMNS = ("inputs", "output", "error")
 
@@ -165,10 +167,16 @@ def check_row(
         shown = None if row[key] is None else str(row[key])
         if shown != leaf.get(key):
             yield "column_differs", f"column {key} is not what the leaf says"
-    for key, value in _derived(leaf).items():  # (3)
-        if _plain(row[key]) != value:
+    try:  # (3)
+        derived = _derived(leaf)
+    except ValueError:
+        yield "leaf_invalid", "the leaf's times are no numbers"
+        return
+    for key, expected in derived.items():
+        if _plain(row[key]) != expected:
             yield "column_differs", f"column {key} does not follow from the leaf"
     if leaf["kind"] in EVENT_KINDS:  # (4)
+        yield from _check_not_empty(row)
         yield from _check_context(row, leaf)
         yield from _check_payload(row, leaf)
         return
@@ -181,9 +189,17 @@ def check_row(
         yield "column_differs", f"a {leaf['kind']} leaf has no {', '.join(present)}"
 
 
+def _check_not_empty(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in (*_CONTEXT_COLUMNS, *_PAYLOAD_COLUMNS):
+        if row[key] == "":
+            yield "column_differs", f"column {key} is empty, and absent is null"
+
+
 def _plain(value: Any) -> Any:
     """Timestamps as Unix microseconds, everything else as it is."""
-    return round(value.timestamp() * 1_000_000) if hasattr(value, "timestamp") else value
+    if isinstance(value, datetime):
+        return (value - _EPOCH) // timedelta(microseconds=1)
+    return value
 
 
 def _derived(leaf: dict[str, str]) -> dict[str, Any]:

@@ -27,9 +27,6 @@ _AT = {name: place for place, name in enumerate(_FIELDS)}
 # Columns that an event brings as they are: text with "" for absent, numbers with 0 for absent.
 _TEXTS = (
     "event_id",
-    "trace_id",
-    "span_id",
-    "parent_span_id",
     "correlation_id",
     "intent",
     "action",
@@ -167,6 +164,8 @@ def rows_batch(rows: Sequence[Row], first: int, *, writer: str, received_ns: int
     }
     for name in _TEXTS:
         made[name] = _texts(fields[_AT[name]])
+    for name in ("trace_id", "span_id", "parent_span_id"):
+        made[name] = _ids(fields[_AT[name]])
     for name in _COUNTS:
         made[name] = _counts(fields[_AT[name]])
     timed = np.fromiter((kind in ("event", "conflict") for kind in kinds), bool, count)
@@ -176,6 +175,11 @@ def rows_batch(rows: Sequence[Row], first: int, *, writer: str, received_ns: int
 
 def _texts(values: Sequence[str]) -> pa.Array:
     return pa.array([value or None for value in values], pa.string())
+
+
+def _ids(values: Sequence[str]) -> pa.Array:
+    """Ids; an all-zero one is as absent here as in the leaf."""
+    return pa.array([value if value.strip("0") else None for value in values], pa.string())
 
 
 def _counts(values: Sequence[int]) -> pa.Array:
@@ -216,6 +220,6 @@ def service_name(attributes: str) -> str | None:
     start = at + len(_SERVICE)
     end = attributes.find('"', start + 1)
     if attributes[start] == '"' and "\\" not in attributes[start:end]:
-        return attributes[start + 1 : end]
+        return attributes[start + 1 : end] or None
     value = orjson.loads(attributes).get(names.SERVICE_NAME)
-    return value if isinstance(value, str) else None
+    return value or None if isinstance(value, str) else None

@@ -75,6 +75,7 @@ class Sameness:
         self._unfiltered: set[str] = set()
         self._early: set[str] = set()
         self._fetched: dict[str, bytes] = {}
+        self._partial: dict[str, bytes] = {}
 
     def add_segments(self, day: str, paths: Iterable[Path]) -> None:
         """Tell of segments that were sealed before this process started."""
@@ -96,7 +97,7 @@ class Sameness:
     def prepare(self, events: Sequence[ExecutionEvent], today: str) -> None:
         """Look up, in one go, the ids of a group that may stand in older segments."""
         self._fetched.clear()
-        if not self._segments:
+        if not self._segments and not self._partial:
             return
         unknown = {
             event.event_id: _window_start(event)
@@ -115,6 +116,10 @@ class Sameness:
         paths = sorted(set().union(*wanted.values())) if wanted else []
         if paths:
             self._remember(self._look_up(sorted(wanted), paths))
+        for event_id in unknown.keys() & self._partial.keys():
+            self._fetched[event_id] = (
+                self._fetched.get(event_id, _WHOLE) + self._partial[event_id][1:]
+            )
 
     def _days(self, start: str, today: str) -> list[str]:
         # From the window's start on, today always; later dates exist where the clock was set back.
@@ -126,6 +131,8 @@ class Sameness:
             return ids
         if day in self._unread:
             self._read_day(day)
+            if day in self._unfiltered:
+                return ids  # too many to remember
         hashed = np.fromiter((hash(event_id) for event_id in ids), np.int64, len(ids))
         found = np.zeros(len(ids), bool)
         for run in self._runs.get(day, ()):
@@ -192,11 +199,16 @@ class Sameness:
         self._staged.clear()
         self._fetched.clear()
 
-    def cut(self, day: str) -> Generation:
-        """Begin the next segment, received on `day`; the ids of the one that ends."""
+    def begin(self, day: str) -> None:
+        """The next segment, of which there is no leaf yet, is received on `day`."""
+        self._open.day = day
+
+    def cut(self, day: str, next_day: str) -> Generation:
+        """End the segment received on `day` and begin the next; the ids of the one that ends."""
         ended = self._open
+        ended.day = day
         self._older.append(ended)
-        self._open = Generation(day)
+        self._open = Generation(next_day)
         return ended
 
     def sealed(self, generation: Generation, path: Path) -> None:
@@ -247,9 +259,15 @@ class Sameness:
         """Learn the rows of a hot frame again."""
         for row in rows:
             event_id = row["event_id"]
-            if event_id is not None:
-                record = self._open.known.get(event_id, b"")
-                self._open.known[event_id] = self._with_row(record, row)
+            if event_id is None:
+                continue
+            record = self._recent(event_id)
+            if record is not None or row["kind"] == "event":
+                self._open.known[event_id] = self._with_row(record or b"", row)
+            else:
+                # The first telling is in a segment: to be read when the id comes again.
+                told = self._partial.get(event_id, b"")
+                self._partial[event_id] = self._with_row(told, row)
 
     def _remember(self, rows: Rows) -> None:
         for row in sorted(rows, key=lambda row: (row["kind"] != "event", row["log_index"])):

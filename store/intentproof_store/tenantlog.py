@@ -39,6 +39,7 @@ class TenantLog:
     sealed_rows: int = 0
     hashes: bytearray = field(default_factory=bytearray)
     last_received_ns: int = 0
+    unsigned_genesis: bytes | None = None
     checkpoint_due: float = 0.0
     checkpoint_size: int = 0
     totals: Appended = Appended()
@@ -103,8 +104,9 @@ class TenantLog:
         """The job that seals all that is hot, or None if nothing is."""
         if not self.refs:
             self.day = next_day
+            self.sameness.begin(next_day)
             return None
-        generation = self.sameness.cut(next_day)
+        generation = self.sameness.cut(self.refs[0].day, next_day)
         job = SealJob(self.tenant, bytes(self.hashes), self.size, tuple(self.refs), generation)
         self.refs, self.hot_rows, self.hot_bytes, self.hot_since = [], 0, 0, 0.0
         self.hashes.clear()

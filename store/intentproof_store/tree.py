@@ -96,8 +96,9 @@ def read_tile(folder: Path, level: int, index: int, width: int) -> bytes:
     """
     full = folder / tile_path(level, index)
     partial = full.with_name(full.name + ".p")
-    reach = sorted(partial.iterdir()) if partial.is_dir() else []
-    for path in (full, *reach):
+    # The exact width first: a wider partial tile may be of a checkpoint that never came to be.
+    others = sorted(partial.iterdir()) if partial.is_dir() else []
+    for path in (full, partial / str(width), *others):
         if path.is_file() and (path == full or path.name.isdigit()):
             raw = path.read_bytes()
             if len(raw) >= width * HASH_BYTES:

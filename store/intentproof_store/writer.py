@@ -114,6 +114,9 @@ class Writer:
             if isinstance(item, Sealed):
                 self._release(item)
                 continue
+            if not item.future.set_running_or_notify_cancel():
+                self._settle([item])  # the caller gave up before anything was done
+                continue
             group.append(item)
             rows += len(item.events) + len(item.undecodable)
             timeout = None
@@ -199,6 +202,7 @@ class Writer:
             log.hot_since = time.monotonic()
             log.checkpoint_due = time.monotonic() + self._settings.checkpoint_seconds
             self.logs[tenant] = log
+        self._factory.sign_genesis(log)
         return log
 
     def _tick(self) -> None:
