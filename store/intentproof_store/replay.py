@@ -57,6 +57,7 @@ class Replayer:
         A number is authenticated with its frame, the place on the disk is not.
         """
         found: dict[int, tuple[Path, int, int]] = {}
+        highest = 0
         for path, frame in read_hot(self._hot, self._identity.writer):
             if isinstance(frame, Damage):
                 self._damaged(path, frame)
@@ -64,8 +65,9 @@ class Replayer:
                 if frame.number in found:
                     self._refuse(path, frame, f"frame {frame.number} again")
                     continue
-                if found and frame.number < max(found):
+                if frame.number < highest:
                     self._refuse(path, frame, f"frame {frame.number} out of its place")
+                highest = max(highest, frame.number)
                 found[frame.number] = (path, frame.offset, frame.length)
         for number in sorted(found):
             path, offset, length = found[number]
