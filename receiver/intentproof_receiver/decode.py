@@ -190,7 +190,7 @@ def _resource(raw: bytes) -> Origin:
                 pairs.append(pair)
     except Malformed as error:
         return Origin(fault=Fault("malformed", f"the resource cannot be read: {error}"))
-    return Origin(pairs, fault=reader.fault)
+    return Origin(tuple(pairs), fault=reader.fault)
 
 
 def _scope(raw: bytes, of_resource: Origin) -> Origin:
