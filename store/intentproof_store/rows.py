@@ -48,7 +48,9 @@ _COUNTS = (
     "dropped_links_count",
 )
 _MOMENT = pa.timestamp("us", tz="UTC")
-_SALTS_AT_ONCE = 64
+_SALTS_AT_ONCE = 64  # two an event
+_sha256 = hashlib.sha256
+_new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
 
 
 class Row(NamedTuple):
@@ -74,25 +76,24 @@ class RowMaker:
 
     def add_event(self, event: ExecutionEvent, kind: str, context: bytes, payload: bytes) -> None:
         """Add an event or conflict; the two texts are its committed members."""
-        context_salt, payload_salt = self._salt(), self._salt()
-        sha256 = hashlib.sha256
+        salts = self._random or self._more_salts()
+        context_salt, payload_salt = salts.pop(), salts.pop()
         leaf = event_leaf(
             event,
             kind=kind,
             tenant=self.tenant,
             writer=self.writer,
             received_ns=self.received_ns,
-            context="sha256:" + sha256(CONTEXT_DOMAIN + context_salt + context).hexdigest(),
-            payload="sha256:" + sha256(PAYLOAD_DOMAIN + payload_salt + payload).hexdigest(),
+            context="sha256:" + _sha256(CONTEXT_DOMAIN + context_salt + context).hexdigest(),
+            payload="sha256:" + _sha256(PAYLOAD_DOMAIN + payload_salt + payload).hexdigest(),
         )
-        self.rows.append(Row(kind, event, None, context_salt, payload_salt, leaf))
+        self.rows.append(_new(Row, (kind, event, None, context_salt, payload_salt, leaf)))
 
-    def _salt(self) -> bytes:
-        """Random bytes, fetched many at a time: a system call an event would show."""
-        if not self._random:
-            raw = os.urandom(_SALTS_AT_ONCE * SALT_BYTES)
-            self._random = [raw[at : at + SALT_BYTES] for at in range(0, len(raw), SALT_BYTES)]
-        return self._random.pop()
+    def _more_salts(self) -> list[bytes]:
+        """An even number of random salts, fetched at once: a system call an event would show."""
+        raw = os.urandom(_SALTS_AT_ONCE * SALT_BYTES)
+        self._random = [raw[at : at + SALT_BYTES] for at in range(0, len(raw), SALT_BYTES)]
+        return self._random
 
     def add_numbered(self, event: ExecutionEvent) -> None:
         """Add a leaf that keeps one more stream number of an event."""
