@@ -148,20 +148,18 @@ def rows_batch(rows: Sequence[Row], first: int, *, writer: str, received_ns: int
     """Rows as one Arrow batch of the segment's columns."""
     count = len(rows)
     kinds, events, details, context_salts, payload_salts, leaves = zip(*rows, strict=True)
-    fields = list(zip(*(event or _BLANK for event in events), strict=True))
+    fields = list(zip(*[event or _BLANK for event in events], strict=True))
     made: dict[str, Any] = {
         "log_index": pa.array(np.arange(first, first + count, dtype=np.int64)),
-        "kind": pa.array(kinds, pa.string()),
+        "kind": _column(kinds),
         "writer": pa.repeat(pa.scalar(writer), count),
         "received_at": pa.repeat(pa.scalar(received_ns // 1000, pa.int64()), count).cast(_MOMENT),
         "received_ns": pa.repeat(pa.scalar(received_ns, pa.int64()), count),
         "inputs": _texts(fields[_AT["inputs"]]),
         "output": pa.array(fields[_AT["output"]], pa.string()),
-        "error": pa.array(fields[_AT["error"]], pa.string()),
-        "service_name": pa.array(
-            [service_name(text) for text in fields[_AT["attributes"]]], pa.string()
-        ),
-        "detail": pa.array(details, pa.string()),
+        "error": _column(fields[_AT["error"]]),
+        "service_name": _column([service_name(text) for text in fields[_AT["attributes"]]]),
+        "detail": _column(details),
         "context_salt": pa.array(context_salts, pa.binary()),
         "payload_salt": pa.array(payload_salts, pa.binary()),
         "leaf": pa.array(leaves, pa.binary()),
@@ -175,8 +173,16 @@ def rows_batch(rows: Sequence[Row], first: int, *, writer: str, received_ns: int
     return pa.RecordBatch.from_arrays([made[name] for name in COLUMNS], schema=SEGMENT_SCHEMA)
 
 
+def _column(values: Sequence[str | None]) -> pa.Array:
+    """A column of texts. Many columns say one thing in all rows, and that is quick to tell."""
+    if values.count(values[0]) == len(values):
+        return pa.repeat(pa.scalar(values[0], pa.string()), len(values))
+    return pa.array(values, pa.string())
+
+
 def _texts(values: Sequence[str]) -> pa.Array:
-    return pa.array([value or None for value in values], pa.string())
+    """A column of texts in which "" stands for absent."""
+    return _column([value or None for value in values] if "" in values else values)
 
 
 def _counts(values: Sequence[int]) -> pa.Array:
