@@ -6,24 +6,21 @@ a whole batch to one bad span. A span is read by the library first, because that
 the lenient reader where the library refuses it.
 """
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple, SupportsBytes
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
-from intentproof_schemas import KeyValues, Pairs, Span, SpanEvent, SpanLink, Value, names
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from intentproof_schemas import Pairs, Span, SpanEvent, SpanLink, names
 
+from .attributes import message_pairs, read_attributes, span_class
 from .errors import InvalidRequest, TooLarge
 from .wire import EXCEPTION, Fault, LenientReader, Malformed, Pair, read_fields, read_span
 
 SPANS_MAX = 1_000_000  # an empty span is 2 bytes, so 64 MiB may hold 33 million of them
 
-_log = logging.getLogger(__name__)
-_parse_span = SpanMessage.FromString
+_parse_span = span_class().FromString
 _new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
 
 
@@ -74,11 +71,11 @@ def _spans(envelope: Any) -> Iterator[Decoded]:
             count = counted(count, len(raws))
             for raw in raws:
                 try:
-                    message = _parse_span(raw)
+                    span = _fast_span(raw, origin)
                 except DecodeError:
                     yield _slow_span(raw, origin)
                 else:
-                    yield _new(Decoded, (_fast_span(message, origin), origin.fault, raw))
+                    yield _new(Decoded, (span, origin.fault, raw))
 
 
 def counted(count: int, more: int) -> int:
@@ -97,17 +94,12 @@ def _slow_span(raw: bytes, origin: Origin) -> Decoded:
     return Decoded(span, fault or origin.fault, raw)
 
 
-def _fast_span(message: Any, origin: Origin) -> Span:
-    """The span that the library has read. Runs for every span: locals, positional, no helpers."""
-    attributes = []
-    for pair in message.attributes:
-        key = pair.key
-        value = pair.value
-        text = value.string_value
-        if text and key:
-            attributes.append((key, text))
-        elif key or not _is_by_index(pair):
-            attributes.append((key, _value(value)))
+def _fast_span(raw: bytes, origin: Origin) -> Span:
+    """The span as the library reads it, its attributes as `attributes` does.
+
+    Raises DecodeError. Runs for every span: locals, positional, no helpers.
+    """
+    message = _parse_span(raw)
     status = message.status
     events = message.events
     links = message.links
@@ -122,7 +114,7 @@ def _fast_span(message: Any, origin: Origin) -> Span:
             message.kind,
             message.start_time_unix_nano,
             message.end_time_unix_nano,
-            attributes,
+            read_attributes(message.attributes),
             status.code,
             status.message,
             [_event(event) for event in events] if events else (),
@@ -138,44 +130,11 @@ def _fast_span(message: Any, origin: Origin) -> Span:
 
 
 def _event(event: Any) -> SpanEvent:
-    return SpanEvent(event.name, _pairs(event.attributes) if event.name == EXCEPTION else ())
+    return SpanEvent(event.name, message_pairs(event.attributes) if event.name == EXCEPTION else ())
 
 
 def _link(link: Any) -> SpanLink:
-    return SpanLink(link.trace_id, link.span_id, _pairs(link.attributes))
-
-
-def _pairs(pairs: Any) -> list[Pair]:
-    return [(pair.key, _value(pair.value)) for pair in pairs if pair.key or not _is_by_index(pair)]
-
-
-def _value(value: Any) -> Value:
-    """An AnyValue; recursion is bounded by the library, which parsed it within its own limit."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "array_value":
-        return [_value(item) for item in value.array_value.values]
-    if kind == "kvlist_value":
-        return KeyValues(_pairs(value.kvlist_value.values))
-    if kind == "string_value_strindex":
-        warn_of_strindex()
-        return None
-    plain: Value = getattr(value, kind)
-    return plain
-
-
-def _is_by_index(pair: Any) -> bool:
-    if not pair.key_strindex:
-        return False
-    warn_of_strindex()
-    return True
-
-
-@cache
-def warn_of_strindex() -> None:
-    """Say, once in a process, that a client sends indices into a table that traces do not have."""
-    _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
+    return SpanLink(link.trace_id, link.span_id, message_pairs(link.attributes))
 
 
 def _resource(raw: bytes) -> Origin:
@@ -190,7 +149,7 @@ def _resource(raw: bytes) -> Origin:
                 pairs.append(pair)
     except Malformed as error:
         return Origin(fault=Fault("malformed", f"the resource cannot be read: {error}"))
-    return Origin(pairs, fault=reader.fault)
+    return Origin(tuple(pairs), fault=reader.fault)
 
 
 def _scope(raw: bytes, of_resource: Origin) -> Origin:

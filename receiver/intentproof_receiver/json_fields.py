@@ -12,7 +12,7 @@ from typing import Any
 
 from intentproof_schemas import KeyValues, Value
 
-from .decode import warn_of_strindex
+from .attributes import warn_of_strindex
 from .wire import LEVELS_MAX, Fault, Pair
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")

@@ -122,7 +122,7 @@ def _resource(resource: Any) -> Origin:
                 kept.extend(pair_of(attribute, "resource.attributes", LEVELS_MAX))
     except Unfit as error:
         return Origin(fault=error.fault)
-    return Origin(kept)
+    return Origin(tuple(kept))
 
 
 def _scope(scope: Any, of_resource: Origin) -> Origin:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     configure(config.log_level)
     _use_few_arenas()
+    collect_rarely()
     try:
         asyncio.run(serve(config, new_writer=args.new_writer))
     except (LedgerLocked, LedgerBehind) as error:
@@ -76,6 +78,15 @@ def _use_few_arenas() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_ARENA_MAX, 2)
+
+
+def collect_rarely() -> None:
+    """Look for reference cycles every 20,000 allocations instead of every 700.
+
+    Events are tuples of texts, in which cycles cannot be: at the default, looking through those
+    that wait costs a tenth of all the work.
+    """
+    gc.set_threshold(20_000, 20, 100)
 
 
 class HttpServer(uvicorn.Server):

@@ -43,8 +43,9 @@ from .leaf import (
     numbered_leaf,
     read_leaf,
 )
-from .mapping import EVENT_BYTES_MAX, default_event_id, is_taken, map_span
+from .mapping import EVENT_BYTES_MAX, default_event_id, is_taken
 from .resources import schema, schema_names
+from .shapes import map_span
 from .span import KeyValues, Pairs, Span, SpanEvent, SpanLink, Value
 
 __all__ = [

@@ -7,6 +7,7 @@ spliced from then on: never parsed and written again.
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from . import names
@@ -76,7 +77,7 @@ def context_text(event: ExecutionEvent) -> bytes:
     correlation = ""
     if event.correlation_id:
         correlation = f'"correlationId":{_quoted(event.correlation_id)},'
-    return f'{{{attributes}{correlation}"intent":{_quoted(event.intent)}}}'.encode()
+    return f'{{{attributes}{correlation}"intent":{_quoted_again(event.intent)}}}'.encode()
 
 
 def payload_text(event: ExecutionEvent) -> bytes:
@@ -88,6 +89,10 @@ def payload_text(event: ExecutionEvent) -> bytes:
 
 def _quoted(value: str) -> str:
     return text(value).decode()
+
+
+# What is meant is said in a few ways only.
+_quoted_again = lru_cache(maxsize=1024)(_quoted)
 
 
 def shown_attributes(attributes: str, *, trace_id: str, span_id: str) -> str:

@@ -20,6 +20,8 @@ LEVELS_MAX = 64  # contract §2; OpenTelemetry's AttributeValueDepthLimit
 INTEGER_MAX = 2**53 - 1  # RFC 7493 section 2.2
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
+_BLANK = " \t\n\r"
+_BEGINNINGS = frozenset('{["-0123456789tfn')
 _DOUBLE_DIGITS_MAX = 309  # the largest double has 309 digits before the point
 
 
@@ -108,7 +110,7 @@ def read_json(text: str, duplicates: Duplicates) -> tuple[Any, bytes]:
     Raises NotJson for what is not RFC 8259, is nested deeper than 64 levels, or holds a number
     beyond the range of a double. Duplicate keys that were dropped are added to `duplicates`.
     """
-    plain = _read_plain(text)
+    plain = read_plain(text)
     if plain is not None:
         return plain
     found = Duplicates()
@@ -117,7 +119,7 @@ def read_json(text: str, duplicates: Duplicates) -> tuple[Any, bytes]:
     return value, canonical(value)
 
 
-def _read_plain(text: str) -> tuple[Any, bytes] | None:
+def read_plain(text: str) -> tuple[Any, bytes] | None:
     """The same by orjson, or None where it might differ from the rules.
 
     orjson keeps the last of duplicate keys in silence. Without a backslash in the text, each of
@@ -130,16 +132,19 @@ def _read_plain(text: str) -> tuple[Any, bytes] | None:
     except (ValueError, RecursionError):
         return None
     # Most texts are a flat object with ASCII keys: a whole text in ASCII shows the latter at once.
-    flat = type(value) is dict and text.isascii() and ATOMS.issuperset(map(type, value.values()))
-    if not flat and not is_plain(value, LEVELS_MAX):
+    if not (
+        type(value) is dict and text.isascii() and ATOMS.issuperset(map(type, value.values()))
+    ) and not is_plain(value, LEVELS_MAX):
         return None
     out = dump_plain(value)
-    if out is None or out.count(b'"') != text.count('"'):
+    if out is None or (out != text.encode() and out.count(b'"') != text.count('"')):
         return None
     return value, out
 
 
 def _read_any(text: str, duplicates: Duplicates) -> Any:
+    if text.lstrip(_BLANK)[:1] not in _BEGINNINGS:
+        raise NotJson("no JSON value begins so")  # plain words are common, and reading them is slow
     if _levels(text) > LEVELS_MAX:
         raise NotJson(f"nested deeper than {LEVELS_MAX} levels")
 

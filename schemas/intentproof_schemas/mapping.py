@@ -75,10 +75,10 @@ def map_span(span: Span, *, event_bytes_max: int = EVENT_BYTES_MAX) -> Execution
     action = _action(span, given, rule)  # (3)
     intent = _intent(given, rule, action)
     texts = _optional_texts(given)
-    status, error = _status(span, given, duplicates)  # (4)
-    inputs = _inputs(given, rule, duplicates)  # (5)
-    output = _output(given, rule, duplicates, status)
-    attributes = _attributes(span, given, rule, duplicates)  # (6)
+    status, error = status_of(span, given, duplicates)  # (4)
+    inputs = inputs_of(given, rule, duplicates)  # (5)
+    output = output_of(given, rule, duplicates, status)
+    attributes = attributes_of(span, given, rule, duplicates)  # (6)
     size = len(inputs) + len(output or b"") + len(error or b"") + len(attributes)  # (7)
     if size > event_bytes_max:
         raise SpanRejected(
@@ -89,7 +89,7 @@ def map_span(span: Span, *, event_bytes_max: int = EVENT_BYTES_MAX) -> Execution
     parent = span.parent_span_id
     # In the order of the fields: keywords would cost as much as the rest of the call.
     return ExecutionEvent(
-        _event_id(span, given),
+        event_id_of(span, given),
         span.trace_id.hex(),
         span.span_id.hex(),
         "" if parent == _NO_SPAN else parent.hex(),
@@ -192,7 +192,7 @@ def _optional_texts(given: dict[str, Value]) -> dict[str, str]:
     }
 
 
-def _cut(value: str, bytes_max: int) -> str:
+def cut(value: str, bytes_max: int) -> str:
     """`value` cut to `bytes_max` bytes of UTF-8 at a code point, and trimmed."""
     trimmed = whole_text(value).strip(_BLANK)
     raw = trimmed.encode()
@@ -205,9 +205,9 @@ def _convention_text(given: dict[str, Value], keys: tuple[str, ...], bytes_max: 
     for key in keys:
         value = given.get(key)
         if isinstance(value, str):
-            cut = _cut(value, bytes_max)
-            if cut:
-                return cut
+            text = cut(value, bytes_max)
+            if text:
+                return text
     return ""
 
 
@@ -216,7 +216,7 @@ def _action(span: Span, given: dict[str, Value], rule: Rule | None) -> str:
     if declared:
         return declared
     named = _convention_text(given, rule.action, TEXT_BYTES_MAX) if rule else ""
-    return named or _cut(span.name, TEXT_BYTES_MAX) or "unnamed"
+    return named or cut(span.name, TEXT_BYTES_MAX) or "unnamed"
 
 
 def _intent(given: dict[str, Value], rule: Rule | None, action: str) -> str:
@@ -228,7 +228,8 @@ def _intent(given: dict[str, Value], rule: Rule | None, action: str) -> str:
     return intent
 
 
-def _event_id(span: Span, given: dict[str, Value]) -> str:
+def event_id_of(span: Span, given: dict[str, Value]) -> str:
+    """The id that the producer gave, or the span's own. Raises SpanRejected."""
     own = default_event_id(span.trace_id, span.span_id)
     if names.EVENT_ID not in given:
         return own
@@ -251,9 +252,10 @@ def _sequence(given: dict[str, Value]) -> int:
     return value
 
 
-def _status(
+def status_of(
     span: Span, given: dict[str, Value], duplicates: Duplicates
 ) -> tuple[str, bytes | None]:
+    """An event's status, and its error as JCS where it failed."""
     failed = span.status_code == _STATUS_ERROR or (
         span.status_code == _STATUS_UNSET and "error.type" in given
     )
@@ -320,7 +322,8 @@ def _is_json_text(given: dict[str, Value], key: str, rule: Rule | None) -> bool:
     return True
 
 
-def _inputs(given: dict[str, Value], rule: Rule | None, duplicates: Duplicates) -> bytes:
+def inputs_of(given: dict[str, Value], rule: Rule | None, duplicates: Duplicates) -> bytes:
+    """An event's inputs as JCS. Raises SpanRejected."""
     key = _source(given, _INPUTS if rule is None else (*_INPUTS, *rule.inputs))
     if key is None:
         return b"{}"
@@ -330,16 +333,17 @@ def _inputs(given: dict[str, Value], rule: Rule | None, duplicates: Duplicates) 
     return (b'{"args":' if isinstance(value, list) else b'{"value":') + jcs + b"}"
 
 
-def _output(
+def output_of(
     given: dict[str, Value], rule: Rule | None, duplicates: Duplicates, status: str
 ) -> bytes | None:
+    """An event's output as JCS, or None where it has none. Raises SpanRejected."""
     key = _source(given, _OUTPUT if rule is None else (*_OUTPUT, *rule.output))
     if key is None:
         return b"null" if status == "ok" else None
     return bytes(_read(given, key, rule, duplicates)[1])
 
 
-def _attributes(
+def attributes_of(
     span: Span, given: dict[str, Value], rule: Rule | None, duplicates: Duplicates
 ) -> bytes:
     """The event's attributes as JCS; later ones win: the span's, the resource's, ours."""
@@ -349,12 +353,12 @@ def _attributes(
     for key, value in given.items():
         if key in left_out:
             continue
-        if key in _WELL_FORMED or _is_event_key(key):
-            kept[key] = _attribute(key, value, duplicates)
+        if key in _WELL_FORMED or is_event_key(key):
+            kept[key] = attribute(key, value, duplicates)
         else:
             other[key] = _nested(key, value, duplicates)
     for key, value in _resource(span.resource, duplicates):
-        kept[key] = _attribute(key, value, duplicates)
+        kept[key] = attribute(key, value, duplicates)
     if 0 < span.kind < len(names.SPAN_KINDS):
         kept[names.SPAN_KIND] = names.SPAN_KINDS[span.kind]
     if span.scope_name:
@@ -380,7 +384,8 @@ _WELL_FORMED: set[str] = set()
 _WELL_FORMED_MAX = 4096
 
 
-def _is_event_key(key: str) -> bool:
+def is_event_key(key: str) -> bool:
+    """Whether an event may have an attribute of that name."""
     if _KEY.fullmatch(key) is None:
         return False
     if len(_WELL_FORMED) < _WELL_FORMED_MAX:
@@ -394,7 +399,7 @@ def _resource(resource: Pairs, duplicates: Duplicates) -> list[tuple[str, Value]
     return [(key, value) for key, value in first.items() if value is not None and value != ""]
 
 
-def _attribute(key: str, value: Value, duplicates: Duplicates) -> Any:
+def attribute(key: str, value: Value, duplicates: Duplicates) -> Any:
     """A value as an event's flat attributes hold it: arrays and maps as their JCS text."""
     if isinstance(value, str):
         return value if value.isascii() else whole_text(value)

@@ -133,11 +133,11 @@ def _leaves(rows: pa.RecordBatch, ready: dict[str, Any]) -> pa.Array:
     return pc.binary_join_element_wise(*parts, "}", "")
 
 
-def _members(members: list[tuple[str, pa.Array]]) -> list[bytes | None]:
+def _members(members: dict[str, pa.Array]) -> pa.Array:
     """JCS objects of optional members, the last of which decides nothing about separators."""
     parts: list[Any] = ["{"]
     before: Any = None
-    for name, value in members:
+    for name, value in members.items():
         if value.null_count == len(value) and len(value):
             continue
         comma: Any = ""
@@ -146,66 +146,66 @@ def _members(members: list[tuple[str, pa.Array]]) -> list[bytes | None]:
         present = pc.is_valid(value)
         parts.append(pc.fill_null(pc.binary_join_element_wise(comma, f'"{name}":', value, ""), ""))
         before = present if before is None else pc.or_(before, present)
-    joined = pc.binary_join_element_wise(*parts, "}", "")
-    texts: list[bytes | None] = joined.cast(pa.binary()).to_pylist()
-    return texts
+    return pc.binary_join_element_wise(*parts, "}", "").cast(pa.binary())
 
 
 def _commitments(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, "np.ndarray[Any, Any]"]:
     """Both commitments as quoted texts, and whether each committed text has one reading only."""
     correlations, attributes = rows.column("correlation_id"), rows.column("attributes")
-    outputs, errors = rows.column("output"), rows.column("error")
-    contexts = _members(
-        [
-            ("attributes", attributes),
-            ("correlationId", _quoted(correlations)),
-            ("intent", _quoted(rows.column("intent"))),
-        ],
+    contexts = {
+        "attributes": attributes,
+        "correlationId": _quoted(correlations),
+        "intent": _quoted(rows.column("intent")),
+    }
+    payloads = {name: rows.column(name) for name in ("error", "inputs", "output")}
+    context, payload = _members(contexts), _members(payloads)
+    clear = _read_one_way(context, contexts) & _read_one_way(payload, payloads)
+    for name in ("context_salt", "payload_salt"):
+        salt_bytes = pc.binary_length(rows.column(name))
+        clear &= pc.equal(salt_bytes, SALT_BYTES).to_numpy(zero_copy_only=False)
+    texts = context.to_pylist()
+    clear &= np.fromiter(
+        (
+            mark != _EMPTY_SERVICE and mark in text if mark else b'"service.name":' not in text
+            for mark, text in zip(_service_marks(rows), texts, strict=True)
+        ),
+        bool,
+        rows.num_rows,
     )
-    payloads = _members([("error", errors), ("inputs", rows.column("inputs")), ("output", outputs)])
-    context_hashes: list[str] = []
-    payload_hashes: list[str] = []
-    clear = np.zeros(rows.num_rows, bool)
+    return (
+        _quoted_hashes(CONTEXT_DOMAIN, rows.column("context_salt"), texts),
+        _quoted_hashes(PAYLOAD_DOMAIN, rows.column("payload_salt"), payload.to_pylist()),
+        clear,
+    )
+
+
+def _quoted_hashes(domain: bytes, salts: pa.Array, texts: list[bytes]) -> pa.Array:
     sha256 = hashlib.sha256
-    for place, (context, context_salt, payload, payload_salt, flags) in enumerate(
-        zip(
-            contexts,
-            rows.column("context_salt").to_pylist(),
-            payloads,
-            rows.column("payload_salt").to_pylist(),
-            zip(
-                pc.is_valid(attributes).to_pylist(),
-                pc.is_valid(correlations).to_pylist(),
-                pc.is_valid(errors).to_pylist(),
-                pc.is_valid(outputs).to_pylist(),
-                _service_marks(rows),
-                strict=True,
-            ),
-            strict=True,
-        )
-    ):
-        if context is None or payload is None:
-            context_hashes.append("")
-            payload_hashes.append("")
-            continue
-        digest = sha256(CONTEXT_DOMAIN + context_salt + context).hexdigest()
-        context_hashes.append(f'"sha256:{digest}"')
-        digest = sha256(PAYLOAD_DOMAIN + payload_salt + payload).hexdigest()
-        payload_hashes.append(f'"sha256:{digest}"')
-        has_attributes, has_correlation, has_error, has_output, service = flags
-        clear[place] = (
-            len(context_salt) == SALT_BYTES
-            and len(payload_salt) == SALT_BYTES
-            and context.count(b'"intent":') == 1
-            and context.count(b'"correlationId":') == has_correlation
-            and context.count(b'"attributes":') == has_attributes
-            and payload.count(b'"inputs":') == 1
-            and payload.count(b'"output":') == has_output
-            and payload.count(b'"error":') == has_error
-            and service != _EMPTY_SERVICE
-            and (service in context if service else b'"service.name":' not in context)
-        )
-    return pa.array(context_hashes, pa.string()), pa.array(payload_hashes, pa.string()), clear
+    return pa.array(
+        [
+            f'"sha256:{sha256(domain + salt + text).hexdigest()}"'
+            for salt, text in zip(salts.to_pylist(), texts, strict=True)
+        ],
+        pa.string(),
+    )
+
+
+def _read_one_way(joined: pa.Array, members: dict[str, pa.Array]) -> "np.ndarray[Any, Any]":
+    """Which rows name each member just where it stands.
+
+    Each row that has a member names it at least once. So where a name stands in all rows together
+    as often as there are such rows, it stands once in each; only else are rows counted one by one.
+    """
+    clear = np.ones(len(joined), bool)
+    everything = bytes(joined.buffers()[2] or b"")
+    for name, values in members.items():
+        mark = f'"{name}":'.encode()
+        if everything.count(mark) != len(values) - values.null_count:
+            present = pc.is_valid(values).to_pylist()
+            texts = joined.to_pylist()
+            counts = (text.count(mark) == has for text, has in zip(texts, present, strict=True))
+            clear &= np.fromiter(counts, bool, len(joined))
+    return clear
 
 
 def _service_marks(rows: pa.RecordBatch) -> list[bytes | None]:

@@ -45,7 +45,9 @@ _COUNTS = (
     "dropped_links_count",
 )
 _MOMENT = pa.timestamp("us", tz="UTC")
-_SALTS_AT_ONCE = 64
+_SALTS_AT_ONCE = 64  # two an event
+_sha256 = hashlib.sha256
+_new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
 
 
 class Row(NamedTuple):
@@ -71,25 +73,24 @@ class RowMaker:
 
     def add_event(self, event: ExecutionEvent, kind: str, context: bytes, payload: bytes) -> None:
         """Add an event or conflict; the two texts are its committed members."""
-        context_salt, payload_salt = self._salt(), self._salt()
-        sha256 = hashlib.sha256
+        salts = self._random or self._more_salts()
+        context_salt, payload_salt = salts.pop(), salts.pop()
         leaf = event_leaf(
             event,
             kind=kind,
             tenant=self.tenant,
             writer=self.writer,
             received_ns=self.received_ns,
-            context="sha256:" + sha256(CONTEXT_DOMAIN + context_salt + context).hexdigest(),
-            payload="sha256:" + sha256(PAYLOAD_DOMAIN + payload_salt + payload).hexdigest(),
+            context="sha256:" + _sha256(CONTEXT_DOMAIN + context_salt + context).hexdigest(),
+            payload="sha256:" + _sha256(PAYLOAD_DOMAIN + payload_salt + payload).hexdigest(),
         )
-        self.rows.append(Row(kind, event, None, context_salt, payload_salt, leaf))
+        self.rows.append(_new(Row, (kind, event, None, context_salt, payload_salt, leaf)))
 
-    def _salt(self) -> bytes:
-        """Random bytes, fetched many at a time: a system call an event would show."""
-        if not self._random:
-            raw = os.urandom(_SALTS_AT_ONCE * SALT_BYTES)
-            self._random = [raw[at : at + SALT_BYTES] for at in range(0, len(raw), SALT_BYTES)]
-        return self._random.pop()
+    def _more_salts(self) -> list[bytes]:
+        """An even number of random salts, fetched at once: a system call an event would show."""
+        raw = os.urandom(_SALTS_AT_ONCE * SALT_BYTES)
+        self._random = [raw[at : at + SALT_BYTES] for at in range(0, len(raw), SALT_BYTES)]
+        return self._random
 
     def add_numbered(self, event: ExecutionEvent) -> None:
         """Add a leaf that keeps one more stream number of an event."""
@@ -144,20 +145,18 @@ def rows_batch(rows: Sequence[Row], first: int, *, writer: str, received_ns: int
     """Rows as one Arrow batch of the segment's columns."""
     count = len(rows)
     kinds, events, details, context_salts, payload_salts, leaves = zip(*rows, strict=True)
-    fields = list(zip(*(event or _BLANK for event in events), strict=True))
+    fields = list(zip(*[event or _BLANK for event in events], strict=True))
     made: dict[str, Any] = {
         "log_index": pa.array(np.arange(first, first + count, dtype=np.int64)),
-        "kind": pa.array(kinds, pa.string()),
+        "kind": _column(kinds),
         "writer": pa.repeat(pa.scalar(writer), count),
         "received_at": pa.repeat(pa.scalar(received_ns // 1000, pa.int64()), count).cast(_MOMENT),
         "received_ns": pa.repeat(pa.scalar(received_ns, pa.int64()), count),
         "inputs": _texts(fields[_AT["inputs"]]),
         "output": pa.array(fields[_AT["output"]], pa.string()),
-        "error": pa.array(fields[_AT["error"]], pa.string()),
-        "service_name": pa.array(
-            [service_name(text) for text in fields[_AT["attributes"]]], pa.string()
-        ),
-        "detail": pa.array(details, pa.string()),
+        "error": _column(fields[_AT["error"]]),
+        "service_name": _column([service_name(text) for text in fields[_AT["attributes"]]]),
+        "detail": _column(details),
         "context_salt": pa.array(context_salts, pa.binary()),
         "payload_salt": pa.array(payload_salts, pa.binary()),
         "leaf": pa.array(leaves, pa.binary()),
@@ -173,8 +172,16 @@ def rows_batch(rows: Sequence[Row], first: int, *, writer: str, received_ns: int
     return pa.RecordBatch.from_arrays([made[name] for name in COLUMNS], schema=SEGMENT_SCHEMA)
 
 
+def _column(values: Sequence[str | None]) -> pa.Array:
+    """A column of texts. Many columns say one thing in all rows, and that is quick to tell."""
+    if values.count(values[0]) == len(values):
+        return pa.repeat(pa.scalar(values[0], pa.string()), len(values))
+    return pa.array(values, pa.string())
+
+
 def _texts(values: Sequence[str]) -> pa.Array:
-    return pa.array([value or None for value in values], pa.string())
+    """A column of texts in which "" stands for absent."""
+    return _column([value or None for value in values] if "" in values else values)
 
 
 def _ids(values: Sequence[str]) -> pa.Array:

@@ -12,6 +12,8 @@ from .quarantine import Quarantine, Undecodable
 from .rows import RowMaker
 from .sameness import Sameness, Told, Verdict
 
+_new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
+
 
 @dataclass(frozen=True)
 class Appended:
@@ -52,9 +54,10 @@ class TenantLog:
     ) -> Appended:
         """Turn what arrived into rows of `maker`. Nothing is final until `commit`."""
         stored = duplicates = conflicts = 0
+        judge = self.sameness.judge
         for event in events:
-            told = Told(event, context_text(event), payload_text(event))
-            verdict = self.sameness.judge(told)
+            told = _new(Told, (event, context_text(event), payload_text(event)))
+            verdict = judge(told)
             if verdict is Verdict.NEW:
                 stored += 1
                 maker.add_event(event, "event", told.context, told.payload)
@@ -126,4 +129,4 @@ class TenantLog:
 
 def leaf_hashes(maker: RowMaker) -> bytes:
     """The leaf hashes of the rows so far, in one piece."""
-    return b"".join(leaf_hash(row.leaf) for row in maker.rows)
+    return b"".join([leaf_hash(row.leaf) for row in maker.rows])

@@ -5,9 +5,10 @@ import math
 from contextlib import suppress
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
-from intentproof_receiver import decode, wire
+from intentproof_receiver import attributes, decode, wire
 from intentproof_receiver.decode import Decoded, Origin, decode_protobuf
 from intentproof_receiver.errors import InvalidRequest, ReceiverError, TooLarge
 from intentproof_receiver.wire import Fault, read_span
@@ -129,11 +130,44 @@ def plain(span: Span) -> Span:
 def test_both_readers_agree(message: SpanMessage) -> None:
     """For every valid span the lenient reader reads what the library reads."""
     raw = message.SerializeToString()
-    fast = decode._fast_span(SpanMessage.FromString(raw), Origin())
     slow, fault = read_span(raw)
     assert fault is None
     assert slow is not None
-    assert plain(slow) == plain(fast)
+    for _ in range(2):  # the second time, short attributes are remembered
+        assert plain(slow) == plain(decode._fast_span(raw, Origin()))
+
+
+@given(st.lists(st.one_of(pairs.map(KeyValue.SerializeToString), st.binary(max_size=12))))
+def test_attributes_read_as_the_library_reads_them(raws: list[bytes]) -> None:
+    """Cut from bytes or not, an attribute is what the library says, or is refused as it does."""
+    spans = [field_bytes(9, raw) for raw in raws]
+    for raw in spans:
+        try:
+            message = SpanMessage.FromString(raw)
+        except DecodeError:
+            with pytest.raises(DecodeError):
+                decode._fast_span(raw, Origin())
+        else:
+            expected = attributes.message_pairs(message.attributes)
+            assert repr(decode._fast_span(raw, Origin()).attributes) == repr(expected)
+
+
+@pytest.mark.parametrize("size", [0, 1, 123, 124, 125, 126, 127, 128, 129, 300, 4088, 5000, 20_000])
+def test_texts_of_every_length_are_read(size: int) -> None:
+    """Lengths that need one, two or three bytes on the wire are cut at the right place."""
+    for text in ("x" * size, "ä" * size):
+        message = span_message()
+        for _ in range(2):
+            message.attributes.add(key="k").value.string_value = text
+        assert list(whole(message).attributes[1:]) == [("k", text)] * 2
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """However many different attributes arrive, few of them are remembered."""
+    for number in range(attributes._REMEMBERED_MAX + 100):
+        message = SpanMessage(attributes=[KeyValue(key="n", value=AnyValue(int_value=number))])
+        decode._fast_span(message.SerializeToString(), Origin())
+    assert len(attributes._pairs_by_bytes) <= attributes._REMEMBERED_MAX
 
 
 @given(st.binary(max_size=200))
@@ -335,7 +369,7 @@ def test_events_keep_what_the_mapping_reads() -> None:
 
 def test_string_indices_are_absent(caplog: pytest.LogCaptureFixture) -> None:
     """Indices into a string table, which traces do not have, read as absent and are logged."""
-    decode.warn_of_strindex.cache_clear()
+    attributes.warn_of_strindex.cache_clear()
     message = span_message()
     message.attributes.add(key_strindex=3).value.string_value = "v"
     message.attributes.add(key="k").value.string_value_strindex = 4

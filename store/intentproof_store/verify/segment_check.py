@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,10 +60,25 @@ class LeavesReport:
         """Whether every leaf could be read; of a damaged file, some may be absent."""
         return self.taken == len(self.event_indexes)
 
+    def _place_all(self, indexes: pa.Array, hashes: list[bytes]) -> bool:
+        """Put all hashes in their places at once; False, and nothing put, where one has none."""
+        if indexes.null_count or not hashes:
+            return False
+        places = indexes.to_numpy() - self.first
+        if places.min() < 0 or places.max() >= len(self.event_indexes):
+            return False
+        table = np.frombuffer(self.hashes, np.uint8).reshape(-1, HASH_BYTES)
+        if table[places].any() or len(np.unique(places)) != len(places):
+            return False
+        table[places] = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
+        self.taken += len(hashes)
+        return True
+
     def add(self, batch: pa.RecordBatch, checked: BatchReport, file: str) -> None:
         """Take a checked batch; a log index outside or twice is a problem."""
         indexes = batch.column("log_index").to_pylist()
-        for index, hashed in zip(indexes, checked.leaf_hashes, strict=True):
+        rest = [] if self._place_all(batch.column("log_index"), checked.leaf_hashes) else indexes
+        for index, hashed in zip(rest, checked.leaf_hashes, strict=False):
             place = -1 if index is None else (index - self.first) * HASH_BYTES
             if not 0 <= place < len(self.hashes) or self.hashes[place : place + 32] != _ABSENT:
                 message = f"log index {index} is twice or outside the segment"
@@ -128,7 +144,10 @@ def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
                 Problem("extra_columns", f"columns that no leaf vouches for: {extra}", file)
             )
         before: tuple[str, int] | None = None
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(COLUMNS)):
+        # One thread: the columns are many and small, handing them around costs more than reading.
+        for batch in parquet.iter_batches(
+            batch_size=_BATCH_ROWS, columns=list(COLUMNS), use_threads=False
+        ):
             rows = batch.cast(SEGMENT_SCHEMA)
             checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
             report.add(rows, checked, file)
