@@ -30,7 +30,7 @@ demo: $(STAMP)
 	@$(BIN)/intentproof-otel demo
 
 test: $(STAMP)
-	@COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -13,12 +13,15 @@ from typing import Any
 
 import orjson
 
+from . import attributes as flat
 from . import mapping, names
 from .canonical import ATOMS, canonical
 from .errors import SpanRejected
 from .event import ExecutionEvent
+from .fields import INTENT_BYTES_MAX, TEXT_BYTES_MAX, cut
 from .jsontext import Duplicates, read_plain, whole_text
-from .mapping import EVENT_BYTES_MAX, INTENT_BYTES_MAX, TEXT_BYTES_MAX
+from .mapping import EVENT_BYTES_MAX
+from .members import inputs_of, output_of, status_of
 from .rules import CONVENTIONS, DECLARED
 from .span import Span, Value
 
@@ -104,7 +107,7 @@ def _plan(keys: _Keys) -> _Shape:
     if names.INTENT not in keys:
         return _UNTAKEN if _MARKERS.isdisjoint(keys) else _UNPLANNED
     kept = {key: place for place, key in enumerate(keys) if key not in _NOT_KEPT}
-    if len(set(keys)) != len(keys) or not all(map(mapping.is_event_key, kept)):
+    if len(set(keys)) != len(keys) or not all(map(flat.is_event_key, kept)):
         return _UNPLANNED
     places = tuple(keys.index(name) if name in keys else -1 for name in _PLACES)
     return _Shape(keys, places, kept)
@@ -147,7 +150,7 @@ def _by_shape(
             trace_id.hex(),
             span_id.hex(),
             "" if parent == _NO_SPAN else parent.hex(),
-            action or mapping.cut(name, TEXT_BYTES_MAX) or "unnamed",
+            action or cut(name, TEXT_BYTES_MAX) or "unnamed",
             status,
             started_ns,
             completed_ns,
@@ -204,13 +207,13 @@ def _parts(
     status, error = "ok", None
     if span.status_code == _STATUS_ERROR or (span.status_code == _STATUS_UNSET and error_at >= 0):
         given = dict(zip(shape.keys, values, strict=True))
-        status, error = mapping.status_of(span, given, duplicates)
+        status, error = status_of(span, given, duplicates)
     inputs = b"{}"
     if inputs_at >= 0:
         value = values[inputs_at]
         found = read_plain(value) if type(value) is str else None
         if found is None:
-            inputs = mapping.inputs_of({names.INPUTS: value}, None, duplicates)
+            inputs = inputs_of({names.INPUTS: value}, None, duplicates)
         elif type(found[0]) is dict:
             inputs = found[1]
         else:
@@ -221,7 +224,7 @@ def _parts(
         value = values[output_at]
         found = read_plain(value) if type(value) is str else None
         if found is None:
-            output = mapping.output_of({names.OUTPUT: value}, None, duplicates, status)
+            output = output_of({names.OUTPUT: value}, None, duplicates, status)
         else:
             output = found[1]
     attributes = _attributes(span, shape, values, duplicates)
@@ -246,7 +249,7 @@ def _attributes(span: Span, shape: _Shape, values: _Values, duplicates: Duplicat
         except TypeError:  # integers beyond 2^53 - 1, lone surrogates
             return None
     for key, value in zip(layout.own, picked, strict=False):
-        members[key] = mapping.attribute(key, value, duplicates)
+        members[key] = flat.attribute(key, value, duplicates)
     return canonical(members)
 
 
@@ -272,7 +275,7 @@ def _lay_out(shape: _Shape, origin: tuple[Any, ...]) -> _Layout | None:
     bare = Span(b"", b"", b"", "", kind, 0, 0, ())
     bare = bare._replace(resource=resource, scope_name=scope_name, scope_version=scope_version)
     duplicates = Duplicates()
-    constants = orjson.loads(mapping.attributes_of(bare, {}, None, duplicates) or b"{}")
+    constants = orjson.loads(flat.attributes_of(bare, {}, None, duplicates) or b"{}")
     if duplicates.count:
         return None
     own = {key: place for key, place in shape.kept.items() if key not in constants}

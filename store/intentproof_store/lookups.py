@@ -8,8 +8,8 @@ from typing import Any
 from intentproof_schemas import ExecutionEvent, canonical_text, event_hash, event_text
 
 from .errors import TraceIdInvalid
+from .fromrow import event_of_row
 from .reader import Reader
-from .rowcheck import event_of_row
 
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _IDS_AT_ONCE = 500

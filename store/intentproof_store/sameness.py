@@ -19,9 +19,9 @@ import numpy as np
 import orjson
 from intentproof_schemas import ExecutionEvent, context_text, payload_text
 
+from .fromrow import event_of_row
 from .layout import DAY_NS, day_number, day_text
 from .lookup import segment_ids
-from .rowcheck import event_of_row
 
 RECENT_IDS_MAX = 100_000
 RUN_IDS_MAX = 8_000_000
