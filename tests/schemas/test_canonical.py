@@ -105,7 +105,7 @@ def test_deep_nesting_is_written_as_the_reference_does(levels: int) -> None:
         {None: 1},
         b"x",
         {1, 2},
-        object(),
+        Ellipsis,
     ],
     ids=repr,
 )
