@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_schemas import (
+    VERSION,
     ExecutionEvent,
     canonical,
     context_text,
@@ -95,13 +96,14 @@ def slow(row: dict[str, Any]) -> set[str]:
         leaf = read_leaf(shown["leaf"] or b"")
     except ValueError:
         return {"leaf_invalid"}
+    if leaf["v"] != VERSION:
+        return {"unsupported"}
     return {code for code, _ in check_row(shown, leaf, tenant=TENANT, writer=WRITER)}
 
 
 def fast(rows: list[dict[str, Any]]) -> dict[int, set[str]]:
     report = check_batch(as_batch(rows), tenant=TENANT, writer=WRITER)
-    assert not report.unsupported
-    found: dict[int, set[str]] = {}
+    found: dict[int, set[str]] = {index: {"unsupported"} for index in report.unsupported}
     for problem in report.problems:
         found.setdefault(problem.log_index, set()).add(problem.code)
     return found
