@@ -9,7 +9,7 @@ from pathlib import Path
 from intentproof_receiver.cli import main
 from intentproof_receiver.export import Exporter
 from intentproof_receiver.keys import KeyStore
-from intentproof_receiver.serve import collect_rarely
+from intentproof_receiver.process import collect_rarely
 from intentproof_receiver.status import Encoding
 from intentproof_store import Ledger, LedgerSettings
 

@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -27,9 +25,9 @@ from .intake import Intake
 from .keys import KeyStore
 from .logs import configure, log
 from .metrics import LedgerCollector, Metrics
+from .process import collect_rarely, use_little_memory
 
 OK, INVALID, BLOCKED = 0, 6, 8
-_M_ARENA_MAX = -8  # malloc.h of glibc
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; then drain, seal and return 0."""
     config = config_of(args)
     configure(config.log_level)
-    _use_few_arenas()
+    use_little_memory()
     collect_rarely()
     try:
         asyncio.run(serve(config, new_writer=args.new_writer))
@@ -71,22 +69,6 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"intentproof-otel: {error}\n")
         return INVALID
     return OK
-
-
-def _use_few_arenas() -> None:
-    """By default glibc has eight arenas a core, and each keeps what its threads once needed."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, 2)
-
-
-def collect_rarely() -> None:
-    """Look for reference cycles every 20,000 allocations instead of every 700.
-
-    Events are tuples of texts, in which cycles cannot be: at the default, looking through those
-    that wait costs a tenth of all the work.
-    """
-    gc.set_threshold(20_000, 20, 100)
 
 
 class HttpServer(uvicorn.Server):

@@ -23,7 +23,7 @@ from .fromrow import event_of_row
 from .layout import DAY_NS, day_number, day_text
 from .lookup import segment_ids
 
-RECENT_IDS_MAX = 100_000
+RECENT_IDS_MAX = 50_000
 RUN_IDS_MAX = 8_000_000
 _CELL = 16
 _RUNS_A_DATE_MAX = 8
@@ -52,7 +52,7 @@ class Told(NamedTuple):
     payload: bytes
 
 
-@dataclass
+@dataclass(eq=False)
 class Generation:
     """The ids of one segment's leaves, sealed or not."""
 

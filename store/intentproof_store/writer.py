@@ -25,7 +25,7 @@ from .tenantlog import Appended, TenantLog, leaf_hashes
 
 _log = logging.getLogger("intentproof.store")
 _TICK_SECONDS = 0.25
-_SEALS_MAX = 3  # segments that may wait: what is acknowledged faster than sealed, waits in front
+_SEALS_MAX = 2  # segments that may wait: what is acknowledged faster than sealed, waits in front
 _SEAL_WAIT_SECONDS = 10.0
 _STEP_BACK_NS = 10**9  # contract §4: a step back of over one second is told in the log
 
