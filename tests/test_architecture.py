@@ -50,7 +50,9 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 
 # What `verify` may use of the store, whole modules or single names: nothing that writes.
 PURE: dict[str, set[str] | None] = {
-    **dict.fromkeys(("columns", "errors", "frames", "layout", "merkle", "note", "rowcheck")),
+    **dict.fromkeys(
+        ("columns", "errors", "files", "frames", "layout", "merkle", "note", "rowcheck")
+    ),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},
     "identity": {"last_checkpoints", "read_hot_key", "read_vkeys", "trusted_keys"},
     "segments": {

@@ -96,7 +96,7 @@ def _from_file(file: str | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        content = yaml.load(Path(file).read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigInvalid(f"{file}: cannot be read as YAML: {_one_line(error)}") from error
     if content is None:
@@ -109,6 +109,20 @@ def _from_file(file: str | None) -> dict[str, Any]:
                 f"{key} in {file}: no such setting; there are {', '.join(sorted(_FIELDS))}"
             )
     return content
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML keeps the last of equal keys in silence; a setting given twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        """A mapping, or ConstructorError where a key stands twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def _one_line(error: Exception) -> str:

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from .columns import SEGMENT_SCHEMA
 from .errors import FrameInvalid, FrameTorn
+from .files import read_regular
 
 MAGIC = b"IPF1"
 _HEAD = struct.Struct("<4sQHII32s")
@@ -128,7 +129,7 @@ def scan(path: Path) -> Iterator[Frame | Damage]:
     After damage the scan goes on at the next place where a frame with a right checksum starts.
     Reads the file once; a file that is still being written ends in a torn frame.
     """
-    raw = path.read_bytes()
+    raw = read_regular(path)
     offset = 0
     while offset < len(raw):
         try:

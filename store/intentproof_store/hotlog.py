@@ -77,6 +77,8 @@ def read_hot(hot: Path, writer: str) -> Iterator[tuple[Path, Frame | Damage]]:
                 yield path, found
         except FileNotFoundError:
             continue
+        except OSError as error:
+            yield path, Damage(0, 0, torn=False, message=f"cannot be read: {error}")
 
 
 def _free_name(path: Path) -> Path:

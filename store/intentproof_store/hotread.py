@@ -82,15 +82,19 @@ class HotReader:
         A file that is sealed and deleted meanwhile is passed over: its rows are in segments then.
         """
         found: dict[Path, _File] = {}
+        strange: list[ReadProblem] = []
         for writer in filter(WRITER.fullmatch, hot_writers(self._hot)):
             for path in hot_files(self._hot, writer):
+                if path.exists() and not path.is_file():
+                    strange.append(ReadProblem(path, "frame_damaged", "not a regular file"))
+                    continue  # a pipe would keep us for ever
                 try:
                     found[path] = self._file(path, writer)
                 except FileNotFoundError:
                     continue
         self._files = found
         rows = [each for file in found.values() for each in file.rows]
-        return rows, [each for file in found.values() for each in file.problems]
+        return rows, strange + [each for file in found.values() for each in file.problems]
 
     def _file(self, path: Path, writer: str) -> _File:
         known = self._files.get(path)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .checkpoints import checkpoint_sizes
-from .errors import NoteInvalid
+from .errors import HomeInvalid, NoteInvalid
+from .files import read_regular
 from .identity import trusted_keys
 from .layout import Layout, check_tenant
 from .note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
@@ -38,7 +39,7 @@ def _entry(layout: Layout, tenant: str, writer: str, keys: Sequence[VerifierKey]
     if not sizes:
         return LogEntry(tenant, writer, problem="no checkpoint")
     try:
-        raw = (folder / f"checkpoint.{sizes[-1]}").read_bytes()
+        raw = read_regular(folder / f"checkpoint.{sizes[-1]}")
         checkpoint = parse_checkpoint_text(parse_note(raw).text)
         known = [key for key in keys if key.name == checkpoint.origin]
         if known:
@@ -51,7 +52,12 @@ def _entry(layout: Layout, tenant: str, writer: str, keys: Sequence[VerifierKey]
 
 
 def log_keys(home: Path, tenant: str | None = None) -> list[VerifierKey]:
-    """The public keys in `trusted.vkeys`, all or those of a tenant's logs."""
+    """The public keys in `trusted.vkeys`, all or those of a tenant's logs.
+
+    Raises HomeInvalid where there is no such home.
+    """
+    if not home.is_dir():
+        raise HomeInvalid(f"there is no home at {str(home)!r}: give --home, or INTENTPROOF_HOME")
     keys = trusted_keys(home)
     if tenant is None:
         return list(keys)

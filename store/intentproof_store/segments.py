@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from .columns import BLOOM_COLUMNS, ROW_GROUP_BYTES, ROW_GROUP_ROWS, SEGMENT_SCHEMA
 from .durable import sync_file
 from .errors import NoteInvalid
+from .files import read_regular
 from .layout import Layout, SegmentName, parse_date_folder, parse_segment_file
 from .note import SegmentNote, VerifierKey, open_note, parse_note, parse_segment_text
 
@@ -142,7 +143,9 @@ def find_segments(
     for path in _files(layout.tenant_events(tenant)):
         try:
             status = path.stat()
-        except FileNotFoundError:
+        except OSError as error:
+            if path.is_symlink():
+                problems.append(SegmentProblem(path, "not_a_segment", f"leads nowhere: {error}"))
             continue
         mark = (path, status.st_size, status.st_mtime_ns)
         found = checked.get(mark) if checked is not None else None
@@ -160,7 +163,7 @@ def find_segments(
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if not path.is_dir():
+        if not path.is_dir() or parse_segment_file(path.name) is not None:
             yield path
 
 
@@ -171,14 +174,16 @@ def _examine(
     day = parse_date_folder(path.parent.name)
     if name is None or day is None or path.parent.parent != layout.tenant_events(tenant):
         return SegmentProblem(path, "not_a_segment", "a file that is not named like a segment")
+    if not path.is_file():
+        return SegmentProblem(path, "not_a_segment", "not a regular file")
     if name.last < name.first:
         return SegmentProblem(path, "not_a_segment", "a name whose last leaf is before its first")
     note_path = layout.log(tenant, name.writer) / name.note()
     try:
-        note = read_segment_note(note_path.read_bytes(), keys)
+        note = read_segment_note(read_regular(note_path), keys)
     except FileNotFoundError:
         return SegmentProblem(path, "unsigned_file", "no signed note covers this file")
-    except NoteInvalid as error:
+    except (NoteInvalid, OSError) as error:
         return SegmentProblem(path, "note_invalid", f"{note_path.name}: {error}")
     suffix = f"/{tenant}/{name.writer}"
     if not note.origin.endswith(suffix) or (note.first, note.last, note.rev) != (

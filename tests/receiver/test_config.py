@@ -83,3 +83,11 @@ def test_bad_environment_and_flags() -> None:
         loaded(http="x")
     assert loaded(environ={"INTENTPROOF_DRAIN_SECONDS": "1.5"}).drain_seconds == 1.5
     assert loaded(http="[::1]:0").http == "[::1]:0"
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """Of a setting that is given twice in a file, none is taken in silence."""
+    file = tmp_path / "receiver.yaml"
+    file.write_text("seal_rows: 1\nseal_rows: 2\n")
+    with pytest.raises(ConfigInvalid, match="seal_rows"):
+        load(file=str(file), environ={}, flags={})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -536,3 +537,35 @@ def test_the_command_prints_one_document_and_exits_as_promised(site: Site) -> No
     document = json.loads(bad.stdout)
     assert (bad.returncode, document["ok"], document["outcome"]) == (2, False, "tampered")
     assert document["logs"][0]["problems"][0]["file"] == site.segment().name
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop"])
+@pytest.mark.parametrize(
+    "which", ["checkpoint", "checkpoint.1", "note", "tile", "segment", "quarantine"]
+)
+def test_what_is_no_file_is_a_finding(site: Site, which: str, kind: str) -> None:
+    """A pipe, a folder or a link to itself in the place of a file is told, and stops nothing."""
+    path = {
+        "checkpoint": site.log() / "checkpoint",
+        "checkpoint.1": site.log() / "checkpoint.1",
+        "note": next(site.log().glob("segment.*")),
+        "tile": sorted(p for p in (site.log() / "tile").rglob("*") if p.is_file())[-1],
+        "segment": site.segment(),
+        "quarantine": next(site.layout.quarantine("acme").iterdir()),
+    }[which]
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    assert site.verify().outcome in (Outcome.TAMPERED, Outcome.INCOMPLETE)
+
+
+def test_a_pipe_among_the_hot_files_is_a_finding(site: Site) -> None:
+    """Hot files that cannot be read are told, and stop nothing."""
+    folder = site.settings.hot / site.identity().writer
+    folder.mkdir(exist_ok=True)
+    os.mkfifo(folder / f"{7:020d}.frames")
+    assert "frame_damaged" in codes(site.verify())

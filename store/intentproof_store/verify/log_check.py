@@ -12,11 +12,13 @@ The steps, as `check_log` numbers them:
 """
 
 import base64
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
+from ..files import read_regular
 from ..layout import TILE_WIDTH, tile_path
 from ..merkle import HASH_BYTES, Frontier, root_of
 from ..tree import tile_hashes
@@ -190,7 +192,7 @@ def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> No
 
 
 def _standing(full: Path) -> Iterable[Path]:
-    if full.is_file():
+    if os.path.lexists(full):
         yield full
     partial = full.with_name(full.name + ".p")
     if partial.is_dir():
@@ -199,9 +201,13 @@ def _standing(full: Path) -> Iterable[Path]:
 
 def _check_tile(report: LogReport, path: Path, folder: Path, expected: bytes) -> None:
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path)
     except FileNotFoundError:
         return  # a partial tile that became full while we read
+    except OSError as error:
+        name = f"tile/{path.relative_to(folder)}"
+        report.problems.append(Problem("tile_differs", f"cannot be read: {error}", name))
+        return
     width = int(path.name) if path.parent.name.endswith(".p") else TILE_WIDTH
     shared = min(len(raw), len(expected))
     if len(raw) != width * HASH_BYTES or raw[:shared] != expected[:shared]:

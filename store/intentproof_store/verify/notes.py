@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import NoteInvalid
+from ..files import read_regular
 from ..layout import parse_checkpoint, parse_segment_note
 from ..note import (
     Checkpoint,
@@ -46,7 +47,7 @@ def read_checkpoints(
         if size is None and path.name != "checkpoint":
             continue  # a cosignature or a stranger: it can add nothing and take nothing away
         try:
-            checkpoint = _open_checkpoint(path.read_bytes(), own, suffix)
+            checkpoint = _open_checkpoint(read_regular(path), own, suffix)
         except (NoteInvalid, OSError) as error:
             report.problems.append(Problem("checkpoint_invalid", str(error), path.name))
             continue
@@ -84,7 +85,7 @@ def check_segment_notes(folder: Path, report: LogReport, keys: Sequence[Verifier
     for path in sorted(folder.glob("segment.*")) if folder.is_dir() else []:
         name = parse_segment_note(path.name, report.writer)
         try:
-            raw = path.read_bytes()
+            raw = read_regular(path)
             note = parse_segment_text((open_note(raw, own)[0] if own else parse_note(raw)).text)
         except (NoteInvalid, OSError) as error:
             report.problems.append(Problem("note_invalid", str(error), path.name))

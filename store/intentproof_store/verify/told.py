@@ -6,6 +6,7 @@ from pathlib import Path
 import orjson
 from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
 
+from ..files import read_regular
 from ..layout import quarantine_file
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
@@ -59,7 +60,7 @@ def check_quarantine(report: LogReport, pieces: Pieces, folder: Path) -> None:
             message = "the bytes of a quarantined span are missing"
             report.problems.append(Problem("quarantine_missing", message, name, index))
             continue
-        raw = path.read_bytes()
+        raw = read_regular(path)
         salt, content = raw[:QUARANTINE_SALT_BYTES], raw[QUARANTINE_SALT_BYTES:]
         if commitment(QUARANTINE_DOMAIN, salt, content) != detail.get("sha256"):
             message = "the bytes of a quarantined span are not what was logged"
