@@ -5,8 +5,6 @@ A rule never changes: a change is a new rule with the next number.
 
 from typing import NamedTuple
 
-from . import names
-
 
 class Rule(NamedTuple):
     """One convention. Sources are attribute keys, first present one first.
@@ -64,4 +62,4 @@ CONVENTIONS = (
     ),
 )
 
-MARKERS = frozenset((names.INTENT, *(rule.marker[0] for rule in CONVENTIONS)))
+MARKERS = frozenset(rule.marker[0] for rule in CONVENTIONS)

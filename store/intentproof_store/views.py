@@ -12,7 +12,6 @@ from .columns import COLUMNS
 
 HOT_TABLE = "ours.hot"
 CONFLICTED_TABLE = "ours.conflicted"
-VIEWS = ("events", "traces", "conflicts", "gaps", "quarantine", "leaves")
 
 _COLUMNS = ", ".join((*COLUMNS, "tenant", "date"))
 # What two tellings of one event must share (contract §4); members that were erased are not asked.

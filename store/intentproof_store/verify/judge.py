@@ -75,7 +75,7 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
             mine = sorted(tasks.get(log.writer, []), key=lambda task: task.name.first)
             log_signed = signed.get(log.writer, SignedSizes())  # none for a stranger's file
             work.append((log, log_signed, hot.get(log.writer, []), mine))
-    _check_all(work, layout, request, trust, progress)
+    _check_all(work, layout, request, progress)
     if request.tenant is None:
         _strangers(layout, logs)
     if not logs:
@@ -234,7 +234,6 @@ def _check_all(
     work: list[tuple[LogReport, SignedSizes, list[LeavesReport], list[SegmentTask]]],
     layout: Layout,
     request: VerifyRequest,
-    trust: _Trust,
     progress: Progress | None,
 ) -> None:
     tasks = [task for *_, mine in work for task in mine]
@@ -253,7 +252,7 @@ def _check_all(
             continue
         check_log(
             log,
-            Gathered(sealed, hot, trust.hot_key is not None),
+            Gathered(sealed, hot),
             signed,
             LogFolders(layout.log(log.tenant, log.writer), layout.quarantine(log.tenant)),
             sealed_only=request.sealed,

@@ -44,7 +44,6 @@ class Gathered:
 
     sealed: Sequence[LeavesReport]
     hot: Sequence[LeavesReport]
-    hot_judged: bool
 
 
 class _Walk:
