@@ -31,8 +31,8 @@ OTHERS = {
     BRIDGE: {"opentelemetry", "orjson"},
     STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
-        *("fastapi", "google", "grpc", "opentelemetry", "orjson", "prometheus_client"),
-        *("starlette", "uvicorn", "yaml", "zstandard"),
+        *("fastapi", "google", "grpc", "numpy", "opentelemetry", "orjson", "prometheus_client"),
+        *("ptars", "pyarrow", "starlette", "uvicorn", "yaml", "zstandard"),
     },
 }
 # What one module may import beyond its room.
@@ -41,7 +41,6 @@ MORE = {
     "otel_bridge.http_transport": {"requests", "google"},
     # A customer's program, which the demo copies and runs: it uses the bridge as customers do.
     "intentproof_receiver.demo.story": {BRIDGE},
-    "intentproof_receiver.demo.tampering": {"pyarrow"},  # the forger's own tool
 }
 # Nobody imports these where a module begins: they bring a network library, or are no part of us.
 LAZY = {"otel_bridge.grpc_transport", "otel_bridge.http_transport"}

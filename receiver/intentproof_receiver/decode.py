@@ -2,23 +2,27 @@
 
 The envelope is parsed by a descriptor of our own with the wire format of
 `ExportTraceServiceRequest`, in which spans, resources and scopes are bytes: the library would lose
-a whole batch to one bad span. A span is read by the library first, because that is fast, and by
-the lenient reader where the library refuses it.
+a whole batch to one bad span. Spans come in blocks, for those who can read many at once. One span
+is read by the library first, because that is fast, and by the lenient reader where the library
+refuses it.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple, SupportsBytes
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 from intentproof_schemas import Pairs, Span, SpanEvent, SpanLink, names
 
 from .attributes import message_pairs, read_attributes, span_class
+from .descriptors import BYTES, find_message
 from .errors import InvalidRequest, TooLarge
 from .wire import EXCEPTION, Fault, LenientReader, Malformed, Pair, read_fields, read_span
 
 SPANS_MAX = 1_000_000  # an empty span is 2 bytes, so 64 MiB may hold 33 million of them
+_BLOCK_SPANS = 4096  # of which all columns are in memory at a time
 
 _parse_span = span_class().FromString
 _new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
@@ -35,14 +39,6 @@ class Decoded(NamedTuple):
     raw: SupportsBytes
 
 
-@dataclass(frozen=True)
-class Request:
-    """A decoded request. `spans` is read once; it may raise InvalidRequest or TooLarge."""
-
-    spans: Iterator[Decoded]
-    warning: str = ""
-
-
 class Origin(NamedTuple):
     """What a span has from its resource and scope, as far as the mapping reads it."""
 
@@ -52,30 +48,60 @@ class Origin(NamedTuple):
     fault: Fault | None = None
 
 
+@dataclass(frozen=True)
+class Block:
+    """Spans of a request in order, as bytes; `runs` are (origin, how many spans have it)."""
+
+    raws: list[bytes] = field(default_factory=list)
+    runs: list[tuple[Origin, int]] = field(default_factory=list)
+
+    def decoded(self, places: Sequence[int]) -> Iterator[Decoded]:
+        """The spans at these places, which are in ascending order, one by one. Raises nothing."""
+        ends = list(accumulate(count for _, count in self.runs))
+        run = 0
+        for place in places:
+            while place >= ends[run]:
+                run += 1
+            yield _span(self.raws[place], self.runs[run][0])
+
+
+@dataclass(frozen=True)
+class Request:
+    """A decoded request. `parts` are read once; that may raise InvalidRequest or TooLarge."""
+
+    parts: Iterator[Block | Decoded]
+    warning: str = ""
+
+
 def decode_protobuf(body: bytes) -> Request:
     """The spans of an ExportTraceServiceRequest. Raises InvalidRequest if `body` is none."""
     try:
         envelope = _ENVELOPE.FromString(body)
     except DecodeError as error:
         raise InvalidRequest("body", "not an ExportTraceServiceRequest") from error
-    return Request(_spans(envelope))
+    return Request(_blocks(envelope))
 
 
-def _spans(envelope: Any) -> Iterator[Decoded]:
+def _blocks(envelope: Any) -> Iterator[Block]:
     count = 0
+    block = Block()
     for resource_spans in envelope.resource_spans:
         of_resource = _resource(resource_spans.resource)
         for scope_spans in resource_spans.scope_spans:
             origin = _scope(scope_spans.scope, of_resource)
             raws = scope_spans.spans
             count = counted(count, len(raws))
-            for raw in raws:
-                try:
-                    span = _fast_span(raw, origin)
-                except DecodeError:
-                    yield _slow_span(raw, origin)
-                else:
-                    yield _new(Decoded, (span, origin.fault, raw))
+            at = 0
+            while at < len(raws):
+                taken = raws[at : at + _BLOCK_SPANS - len(block.raws)]
+                block.raws.extend(taken)
+                block.runs.append((origin, len(taken)))
+                at += len(taken)
+                if len(block.raws) == _BLOCK_SPANS:
+                    yield block
+                    block = Block()
+    if block.raws:
+        yield block
 
 
 def counted(count: int, more: int) -> int:
@@ -83,6 +109,14 @@ def counted(count: int, more: int) -> int:
     if count + more > SPANS_MAX:
         raise TooLarge(f"over {SPANS_MAX} spans in one request")
     return count + more
+
+
+def _span(raw: bytes, origin: Origin) -> Decoded:
+    try:
+        span = _fast_span(raw, origin)
+    except DecodeError:
+        return _slow_span(raw, origin)
+    return _new(Decoded, (span, origin.fault, raw))
 
 
 def _slow_span(raw: bytes, origin: Origin) -> Decoded:
@@ -166,29 +200,14 @@ def _scope(raw: bytes, of_resource: Origin) -> Origin:
     return Origin(of_resource.resource, name, version, of_resource.fault or reader.fault)
 
 
-def _envelope_class() -> Any:
-    """The message class of the envelope, in a pool of its own."""
-    field = descriptor_pb2.FieldDescriptorProto
-    package = "intentproof.envelope"
-    file = descriptor_pb2.FileDescriptorProto(
-        name="intentproof/envelope.proto", package=package, syntax="proto3"
+_ENVELOPE = message_factory.GetMessageClass(
+    find_message(
+        "intentproof.envelope",
+        "Request",
+        {
+            "ScopeSpans": [("scope", 1, BYTES), ("spans", 2, [BYTES])],
+            "ResourceSpans": [("resource", 1, BYTES), ("scope_spans", 2, ["ScopeSpans"])],
+            "Request": [("resource_spans", 1, ["ResourceSpans"])],
+        },
     )
-
-    def message(name: str, *fields: tuple[str, int, Any, str]) -> None:
-        added = file.message_type.add(name=name)
-        for field_name, number, label, type_name in fields:
-            kind = field.TYPE_MESSAGE if type_name else field.TYPE_BYTES
-            one = added.field.add(name=field_name, number=number, label=label, type=kind)
-            if type_name:
-                one.type_name = f".{package}.{type_name}"
-
-    one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED
-    message("ScopeSpans", ("scope", 1, one, ""), ("spans", 2, many, ""))
-    message("ResourceSpans", ("resource", 1, one, ""), ("scope_spans", 2, many, "ScopeSpans"))
-    message("Request", ("resource_spans", 1, many, "ResourceSpans"))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.Request"))
-
-
-_ENVELOPE = _envelope_class()
+)

@@ -2,21 +2,22 @@
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
-from intentproof_schemas import EVENT_BYTES_MAX, ExecutionEvent, SpanRejected, is_taken, map_span
+import pyarrow as pa
+from intentproof_schemas import EVENT_BYTES_MAX, ExecutionEvent
 from intentproof_store import Appended, StoreError, Undecodable
 
-from .decode import Decoded, Request, decode_protobuf
+from .decode import decode_protobuf
 from .errors import ReceiverError, Unavailable
 from .keys import KeyStore, Principal
 from .logs import log
 from .otlp_json import decode_json
 from .outcome import Outcome
+from .sorting import SortedSpans
 from .status import Encoding
 
 # Requests that are decoded at a time: more would share the same core, and each holds some
@@ -33,28 +34,11 @@ class Appender(Protocol):
     def append(
         self,
         tenant: str,
-        events: Sequence[ExecutionEvent],
+        events: Sequence[ExecutionEvent] | pa.RecordBatch,
         undecodable: Sequence[Undecodable] = (),
     ) -> "Future[Appended]":
         """Keep events; the future completes after fsync, or fails with nothing kept."""
         ...
-
-
-@dataclass
-class _Sorted:
-    """The spans of one request, by what becomes of them."""
-
-    events: list[ExecutionEvent] = field(default_factory=list)
-    undecodable: list[Undecodable] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-    not_kept: int = 0
-
-    def reject(self, reason: str, message: str, span: Decoded) -> None:
-        """A span that is kept in quarantine only."""
-        self.undecodable.append(Undecodable(bytes(span.raw), reason, message))
-        self.reasons[reason] += 1
-        self.examples.setdefault(reason, message)
 
 
 class Exporter:
@@ -78,7 +62,7 @@ class Exporter:
         """Take one OTLP request. Durable when this returns; where it raises, nothing was kept.
 
         1. Authenticate: tenant and roles come from the key alone.
-        2. Decode, span by span, and map: the only parse of the request.
+        2. Decode and map, a damaged span at its own cost: the only parse of the request.
         3. Append, and wait for the fsync. Spans that no rule takes do not touch the ledger.
 
         Raises ReceiverError only. What is not certainly permanent is Unavailable.
@@ -88,7 +72,8 @@ class Exporter:
             decode = decode_json if encoding is Encoding.JSON else decode_protobuf
             with self._decoding:
                 request = decode(body)  # (2)
-                found = self._sort(request)
+                found = SortedSpans(event_bytes_max=self._event_bytes_max)
+                found.take(request)
             appended = self._append(principal.tenant, found)  # (3)
         except ReceiverError:
             raise
@@ -101,37 +86,14 @@ class Exporter:
             raise Unavailable("an internal fault; nothing was kept") from error
         return _outcome(found, appended, request.warning)
 
-    def _sort(self, request: Request) -> _Sorted:
-        found = _Sorted()
-        take, event_bytes_max = found.events.append, self._event_bytes_max
-        for decoded in request.spans:
-            span, fault, _ = decoded
-            if fault is not None:
-                if span is None or is_taken(span):
-                    found.reject(fault.reason, fault.message, decoded)
-                else:
-                    found.not_kept += 1
-                continue
-            assert span is not None  # noqa: S101 - without a fault there is a span
-            try:
-                event = map_span(span, event_bytes_max=event_bytes_max)
-            except SpanRejected as error:
-                found.reject(error.reason, str(error), decoded)
-                continue
-            if event is None:
-                found.not_kept += 1
-            else:
-                take(event)
-        return found
-
-    def _append(self, tenant: str, found: _Sorted) -> Appended:
-        if not found.events and not found.undecodable:
+    def _append(self, tenant: str, found: SortedSpans) -> Appended:
+        if not found.taken and not found.undecodable:
             return Appended(stored=0, duplicates=0, conflicts=0, quarantined=0)
-        return self._ledger.append(tenant, found.events, found.undecodable).result()
+        return self._ledger.append(tenant, found.events(), found.undecodable).result()
 
 
-def _outcome(found: _Sorted, appended: Appended, warning: str) -> Outcome:
-    taken, rejected = len(found.events), len(found.undecodable)
+def _outcome(found: SortedSpans, appended: Appended, warning: str) -> Outcome:
+    taken, rejected = found.taken, len(found.undecodable)
     outcome = Outcome(
         received=taken + rejected + found.not_kept,
         taken=taken,
@@ -146,7 +108,7 @@ def _outcome(found: _Sorted, appended: Appended, warning: str) -> Outcome:
     return replace(outcome, message=_rejections(found)) if rejected else outcome
 
 
-def _rejections(found: _Sorted) -> str:
+def _rejections(found: SortedSpans) -> str:
     """English, at most a few reasons; quarantine has all of them."""
     told = [
         f"{count} {reason} ({found.examples[reason][:200]})"

@@ -44,12 +44,15 @@ from .leaf import (
     read_leaf,
 )
 from .mapping import EVENT_BYTES_MAX, default_event_id, is_taken
+from .members import inputs_of, output_of
 from .resources import schema, schema_names
+from .rules import CONVENTIONS
 from .shapes import map_span
 from .span import KeyValues, Pairs, Span, SpanEvent, SpanLink, Value
 
 __all__ = [
     "CONTEXT_DOMAIN",
+    "CONVENTIONS",
     "EVENT_BYTES_MAX",
     "EVENT_KINDS",
     "LEAF_BYTES_MAX",
@@ -87,6 +90,7 @@ __all__ = [
     "event_hash",
     "event_leaf",
     "event_text",
+    "inputs_of",
     "is_taken",
     "json_value",
     "leaf_bytes",
@@ -94,6 +98,7 @@ __all__ = [
     "microseconds",
     "names",
     "numbered_leaf",
+    "output_of",
     "payload_text",
     "read_json",
     "read_leaf",

@@ -11,8 +11,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import uvicorn
 from intentproof_receiver import grpc_server
+from intentproof_receiver.decode import Block, Decoded, Request
 from intentproof_receiver.export import Exporter
 from intentproof_receiver.http_server import make_app
 from intentproof_receiver.inflight import Budget
@@ -32,6 +34,28 @@ JSON = "application/json"
 MESSAGE_BYTES_MAX = 1 << 20
 
 
+def events_of(columns: pa.RecordBatch) -> list[ExecutionEvent]:
+    """Events from columns, in which null is what an event has as nothing."""
+    empty: Any = [0 if kind == pa.int64() else "" for kind in columns.schema.types]
+    nothing = ExecutionEvent(*empty)._replace(output=None, error=None)
+    columns.validate(full=True)
+    return [
+        nothing._replace(**{name: value for name, value in row.items() if value is not None})
+        for row in columns.to_pylist()
+    ]
+
+
+def spans_of(request: Request) -> list[Decoded]:
+    """A request's spans, one by one."""
+    found: list[Decoded] = []
+    for part in request.parts:
+        if isinstance(part, Block):
+            found += part.decoded(range(len(part.raws)))
+        else:
+            found.append(part)
+    return found
+
+
 @dataclass
 class FakeLedger:
     """A ledger in memory, which fails with `fault` where one is set."""
@@ -46,10 +70,12 @@ class FakeLedger:
     def append(
         self,
         tenant: str,
-        events: Sequence[ExecutionEvent],
+        events: Sequence[ExecutionEvent] | pa.RecordBatch,
         undecodable: Sequence[Undecodable] = (),
     ) -> "Future[Appended]":
         self.calls += 1
+        if isinstance(events, pa.RecordBatch):
+            events = events_of(events)
         if self.gate is not None:
             self.gate.wait(20)
         future: Future[Appended] = Future()

@@ -30,6 +30,7 @@ from tests.receiver.support import (
     nested_value,
     request_bytes,
     span_message,
+    spans_of,
     varint,
 )
 
@@ -38,7 +39,7 @@ BAD_TEXT = field_bytes(1, b"\xff")
 
 def decoded(raw: "bytes | SpanMessage", *, resource: bytes = b"", scope: bytes = b"") -> Decoded:
     """The one span of a request."""
-    spans = list(decode_protobuf(request_bytes(raw, resource=resource, scope=scope)).spans)
+    spans = spans_of(decode_protobuf(request_bytes(raw, resource=resource, scope=scope)))
     assert len(spans) == 1
     return spans[0]
 
@@ -181,7 +182,7 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
 def test_any_body_raises_nothing_foreign(raw: bytes) -> None:
     """Arbitrary bytes as a body raise only errors of the receiver."""
     with suppress(ReceiverError):
-        list(decode_protobuf(raw).spans)
+        spans_of(decode_protobuf(raw))
 
 
 @given(messages, st.data())
@@ -190,7 +191,7 @@ def test_a_damaged_span_costs_itself_alone(message: SpanMessage, data: st.DataOb
     raw = bytearray(message.SerializeToString() or b"\0")
     raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     good = span_message(7)
-    one, damaged, two = decode_protobuf(request_bytes(good, bytes(raw), good)).spans
+    one, damaged, two = spans_of(decode_protobuf(request_bytes(good, bytes(raw), good)))
     assert one == two
     assert one.fault is None
     assert damaged.raw == bytes(raw)
@@ -214,9 +215,9 @@ def test_resource_and_scope() -> None:
 
 def test_empty_envelopes() -> None:
     """Empty envelopes hold no spans and are no error."""
-    assert list(decode_protobuf(b"").spans) == []
+    assert spans_of(decode_protobuf(b"")) == []
     assert (
-        list(decode_protobuf(field_bytes(1, b"") + field_bytes(1, field_bytes(2, b""))).spans) == []
+        spans_of(decode_protobuf(field_bytes(1, b"") + field_bytes(1, field_bytes(2, b"")))) == []
     )
 
 
@@ -224,14 +225,14 @@ def test_empty_envelopes() -> None:
 def test_a_malformed_envelope(body: bytes) -> None:
     """Bytes that are no request at all are InvalidRequest."""
     with pytest.raises(InvalidRequest, match="ExportTraceServiceRequest"):
-        list(decode_protobuf(body).spans)
+        spans_of(decode_protobuf(body))
 
 
 def test_too_many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request of more spans than the limit is refused: empty spans cost two bytes each."""
     monkeypatch.setattr(decode, "SPANS_MAX", 3)
     with pytest.raises(TooLarge):
-        list(decode_protobuf(request_bytes(*[b""] * 4)).spans)
+        spans_of(decode_protobuf(request_bytes(*[b""] * 4)))
 
 
 @pytest.mark.parametrize("maps", [False, True])

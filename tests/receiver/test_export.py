@@ -147,7 +147,7 @@ def test_bugs_are_retryable(harness: Harness, monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("intentproof_receiver.export.map_span", fail)
+    monkeypatch.setattr("intentproof_receiver.sorting.map_span", fail)
     with pytest.raises(Unavailable, match="nothing was kept"):
         harness.export(request_bytes(TAKEN))
     assert harness.ledger.calls == 0

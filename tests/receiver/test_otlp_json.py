@@ -13,11 +13,18 @@ from intentproof_receiver.errors import InvalidRequest, ReceiverError, TooLarge
 from intentproof_receiver.otlp_json import JsonText, decode_json
 from intentproof_schemas import KeyValues, Span, is_taken
 
-from tests.receiver.support import TRACE_ID, json_request, json_span, request_bytes, span_message
+from tests.receiver.support import (
+    TRACE_ID,
+    json_request,
+    json_span,
+    request_bytes,
+    span_message,
+    spans_of,
+)
 
 
 def decoded(*spans: Any, resource: Any = None) -> list[Decoded]:
-    return list(decode_json(json_request(*spans, resource=resource)).spans)
+    return spans_of(decode_json(json_request(*spans, resource=resource)))
 
 
 def whole(**members: Any) -> Span:
@@ -41,7 +48,7 @@ def nested(levels: int) -> dict[str, Any]:
 def test_json_and_protobuf_agree() -> None:
     """The same span is the same in both encodings."""
     (one,) = decoded(json_span())
-    (other,) = decode_protobuf(request_bytes(span_message())).spans
+    (other,) = spans_of(decode_protobuf(request_bytes(span_message())))
     assert one.span is not None
     assert other.span is not None
     assert one.span._replace(scope_name="", events=(), links=()) == other.span
@@ -196,7 +203,7 @@ def test_too_deep_values_are_a_fault() -> None:
 def test_bottomless_bodies_are_refused() -> None:
     """JSON nested without bound is InvalidRequest, and no crash."""
     with pytest.raises(InvalidRequest):
-        list(decode_json(b'{"resourceSpans":' + b"[" * 200_000).spans)
+        spans_of(decode_json(b'{"resourceSpans":' + b"[" * 200_000))
     deep: Any = []
     for _ in range(100_000):
         deep = [deep]
@@ -221,7 +228,7 @@ def test_bottomless_bodies_are_refused() -> None:
 def test_a_malformed_envelope(body: bytes) -> None:
     """A body that is no request at all is InvalidRequest."""
     with pytest.raises(InvalidRequest):
-        list(decode_json(body).spans)
+        spans_of(decode_json(body))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +241,7 @@ def test_a_malformed_envelope(body: bytes) -> None:
 def test_snake_case_is_warned_of(body: bytes) -> None:
     """A body in snake_case is all unknown members: taken, with a warning."""
     request = decode_json(body)
-    assert list(request.spans) == []
+    assert spans_of(request) == []
     assert "lowerCamelCase" in request.warning
 
 
@@ -246,7 +253,7 @@ def test_lone_surrogates_are_json() -> None:
 def test_bodies_that_are_not_utf8() -> None:
     """Bytes that are not UTF-8 damage the span that they stand in, and no other."""
     body = json_request(json_span(1, name="XX"), json_span(2, name="\udc80"))
-    first, second = decode_json(body.replace(b"XX", b"\xff\xfe")).spans
+    first, second = spans_of(decode_json(body.replace(b"XX", b"\xff\xfe")))
     assert first.fault is not None
     assert first.fault.reason == "invalid_utf8"
     assert second.fault is not None  # cannot be told from a broken byte in a broken body
@@ -260,7 +267,7 @@ def test_damaged_resources() -> None:
         (one,) = decoded(json_span(), resource={"attributes": [{"key": key, "value": bad}]})
         assert (one.fault is not None) is faulty
     body = {"resourceSpans": [{"scopeSpans": [{"scope": {"name": 5}, "spans": [json_span()]}]}]}
-    (one,) = decode_json(json.dumps(body).encode()).spans
+    (one,) = spans_of(decode_json(json.dumps(body).encode()))
     assert one.fault is not None
 
 
@@ -327,4 +334,4 @@ def test_any_body_raises_nothing_foreign(body: Any) -> None:
     """Whatever JSON a body is, only errors of the receiver are raised."""
     for value in (body, {"resourceSpans": body}, {"resourceSpans": [{"scopeSpans": body}]}):
         with suppress(ReceiverError):
-            list(decode_json(json.dumps(value).encode()).spans)
+            spans_of(decode_json(json.dumps(value).encode()))

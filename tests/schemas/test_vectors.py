@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from intentproof_receiver.decode import Decoded
 from intentproof_receiver.otlp_json import decode_json
 from intentproof_schemas import SpanRejected, event_text, is_taken, map_span
 
@@ -79,7 +80,8 @@ def test_the_receiver_reads_the_same_span(case: dict[str, Any]) -> None:
     """Sent to the receiver as OTLP/JSON, a case's span makes the published event."""
     scope_spans = {"scope": case.get("scope", {}), "spans": [case["span"]]}
     body = {"resourceSpans": [{"resource": case.get("resource", {}), "scopeSpans": [scope_spans]}]}
-    (decoded,) = decode_json(json.dumps(body).encode()).spans
+    (decoded,) = decode_json(json.dumps(body).encode()).parts
+    assert isinstance(decoded, Decoded)
     assert decoded.span is not None
     event = map_span(decoded.span)
     assert event is not None
