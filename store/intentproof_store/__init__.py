@@ -1,6 +1,7 @@
 """Where events become durable, provable and queryable: the ledger, the log, SQL and `verify`."""
 
 from .errors import (
+    EventsInvalid,
     FrameInvalid,
     HomeInvalid,
     LedgerBehind,
@@ -15,6 +16,7 @@ from .errors import (
     TenantInvalid,
     TraceIdInvalid,
 )
+from .events import EVENT_SCHEMA, event_columns
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
 from .lookups import (
@@ -31,7 +33,9 @@ from .settings import LedgerSettings
 from .tenantlog import Appended
 
 __all__ = [
+    "EVENT_SCHEMA",
     "Appended",
+    "EventsInvalid",
     "FrameInvalid",
     "HomeInvalid",
     "Layout",
@@ -54,6 +58,7 @@ __all__ = [
     "TraceIdInvalid",
     "Undecodable",
     "document",
+    "event_columns",
     "item",
     "read_trace_id",
     "told_of_correlation",

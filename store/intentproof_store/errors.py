@@ -10,6 +10,7 @@
     + FrameTorn             the file ends within it
   + ProofInvalid            a Merkle proof does not hold
   + TenantInvalid           not a tenant id
+  + EventsInvalid           events that no column can hold
   + QueryRefused            not one SELECT over the views
   + QueryFailed             the SQL engine could not run it
   + StoreMissing            no store where one was looked for
@@ -63,6 +64,10 @@ class TenantInvalid(StoreError, ValueError):
             f"{tenant!r} is not a tenant id: lower-case letters, digits and '-', "
             "a letter first, at most 63"
         )
+
+
+class EventsInvalid(StoreError, ValueError):
+    """Events that cannot be written, now or later: nothing of the batch was kept."""
 
 
 class QueryRefused(StoreError, ValueError):

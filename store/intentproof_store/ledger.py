@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
 from intentproof_schemas import ExecutionEvent
 
 from .errors import StoreUnavailable
+from .events import checked_events, event_columns
 from .layout import check_tenant
 from .quarantine import Undecodable
 from .recovery import Recovered, recover
 from .settings import LedgerSettings
-from .tenantlog import Appended
+from .tenantlog import Appended, Arrival
 from .writer import Queue, Submission, Writer
 
-_EVENT_OVERHEAD = 400  # bytes that a waiting event costs beside its texts
+_BATCH_OVERHEAD = 8_192  # bytes that a waiting batch costs beside its columns
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,21 @@ class Ledger:
     def append(
         self,
         tenant: str,
-        events: Sequence[ExecutionEvent],
+        events: Sequence[ExecutionEvent] | pa.RecordBatch,
         undecodable: Sequence[Undecodable] = (),
     ) -> "Future[Appended]":
-        """Take events of a tenant; the future completes when they are fsynced.
+        """Take events of a tenant, as they are or as a batch of EVENT_SCHEMA.
 
+        The future completes when they are fsynced.
         Never blocks on the disk. The future fails with StoreUnavailable where the disk or the
-        queue is full or the ledger closes: nothing was acknowledged, send it again.
+        queue is full or the ledger closes: nothing was acknowledged, send it again. Raises
+        EventsInvalid for events that cannot be written, now or later.
         """
         check_tenant(tenant)
-        weight = sum(map(_weight, events)) + sum(len(item.raw) for item in undecodable)
+        columns = (
+            checked_events(events) if isinstance(events, pa.RecordBatch) else event_columns(events)
+        )
+        weight = columns.nbytes + sum(len(item.raw) for item in undecodable) + _BATCH_OVERHEAD
         future: Future[Appended] = Future()
         with self._gate:
             if not self._open:
@@ -114,7 +121,7 @@ class Ledger:
             self._queued += 1
             self._queued_bytes += weight
             # Inside the gate, so that nothing can be queued behind the end of the queue.
-            self._queue.put(Submission(tenant, events, undecodable, weight, future))
+            self._queue.put(Submission(tenant, Arrival(columns, undecodable), weight, future))
         return future
 
     def status(self) -> LedgerStatus:
@@ -173,8 +180,3 @@ class Ledger:
         with self._gate:
             self._queued -= len(group)
             self._queued_bytes -= sum(item.weight for item in group)
-
-
-def _weight(event: ExecutionEvent) -> int:
-    texts = len(event.inputs) + len(event.attributes) + len(event.intent)
-    return _EVENT_OVERHEAD + texts + len(event.output or "") + len(event.error or "")

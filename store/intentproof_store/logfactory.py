@@ -68,7 +68,7 @@ class LogFactory:
         maker = RowMaker(tenant, self._identity.writer, received_ns)
         maker.add_detail("genesis", self._genesis(tenant))
         refs = hot.append([NewFrame(tenant, maker.batch(0), log.day)])
-        log.unsigned_genesis = leaf_hash(maker.rows[0].leaf)
+        log.unsigned_genesis = maker.hashes
         log.took(refs, log.unsigned_genesis)
         return log, tree
 

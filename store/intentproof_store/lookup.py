@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .columns import COLUMNS
+from .columns import SEGMENT_SCHEMA
 
 _MEMORY_LIMIT = "96MB"
 # Times as microseconds are not asked for: fetching them would need a time zone library.
-_WANTED = ", ".join(name for name in COLUMNS if not name.endswith("_at") and name != "leaf")
+_SCHEMA = pa.schema(
+    [each for each in SEGMENT_SCHEMA if not each.name.endswith("_at") and each.name != "leaf"]
+)
+_WANTED = ", ".join(_SCHEMA.names)
 
 
 class SegmentLookUp:
@@ -20,28 +23,29 @@ class SegmentLookUp:
     def __init__(self) -> None:
         self._connection = duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY_LIMIT})
 
-    def __call__(self, ids: Sequence[str], paths: Sequence[Path]) -> list[dict[str, Any]]:
+    def __call__(self, ids: Sequence[str], paths: Sequence[Path]) -> pa.RecordBatch:
         """Every row of the segments that has one of the ids. Blocks on the disk."""
         cursor = self._connection.execute(
             f"SELECT {_WANTED} FROM read_parquet(?, hive_partitioning = false) "  # noqa: S608 - our own column names
             "WHERE event_id IN (SELECT unnest(?))",
             [[str(path) for path in paths], list(ids)],
         )
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        found = zip(*cursor.fetchall(), strict=True)
+        columns = list(found) or [()] * len(_SCHEMA)
+        return pa.RecordBatch.from_arrays(
+            [pa.array(values, each.type) for values, each in zip(columns, _SCHEMA, strict=True)],
+            schema=_SCHEMA,
+        )
 
     def close(self) -> None:
         """Release the engine."""
         self._connection.close()
 
 
-def segment_ids(paths: Sequence[Path]) -> list[str]:
-    """Every event id in the segments. Reads one column of each."""
-    found: list[str] = []
-    for path in paths:
-        column = pq.read_table(path, columns=["event_id"], partitioning=None).column(0)
-        found.extend(column.drop_null().to_pylist())
-    return found
+def segment_ids(path: Path) -> pa.Array:
+    """Every event id in the segment. Reads one column."""
+    column = pq.read_table(path, columns=["event_id"], partitioning=None).column(0)
+    return column.drop_null().combine_chunks()
 
 
 def quarantine_details(paths: Sequence[Path]) -> list[str]:

@@ -177,9 +177,7 @@ class Replayer:
             self._shifts[ref] = shift
         quarantined = batch.filter(pc.equal(batch.column("kind"), "quarantine"))
         replay.log.quarantine.learn(quarantined.column("detail").to_pylist())
-        named = batch.filter(pc.is_valid(batch.column("event_id")))
-        columns = [name for name in named.schema.names if not name.endswith("_at")]
-        replay.log.sameness.restore(named.select(columns).to_pylist())
+        replay.log.sameness.restore(batch)
         replay.log.last_received_ns = batch.column("received_ns")[-1].as_py()
 
     def settle(self, hot: HotLog, now_ns: int) -> None:
@@ -240,7 +238,7 @@ class Replayer:
                 },
             )
             refs = hot.append([NewFrame(tenant, maker.batch(replay.log.size), today)])
-            replay.log.took(refs, leaf_hash(maker.rows[0].leaf))
+            replay.log.took(refs, maker.hashes)
 
 
 def _ref(path: Path, frame: Frame, batch: pa.RecordBatch, first: int, day: str) -> FrameRef:

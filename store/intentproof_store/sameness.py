@@ -1,203 +1,181 @@
 """Is this the same event again? Decided within one log, in bounded memory (contract §4).
 
 Ids of unsealed rows and of the last sealed segments are in memory with a digest of each content.
-Older ids are, for the dates that an event looks at, sorted runs of 64-bit hashes, eight bytes an
-id; only an id that is found there is looked up in the segments. Past `RUN_IDS_MAX` ids the oldest
-dates lose their runs and every unknown id is looked up in them by bloom filter: slower, never
-wrong. Digests are keyed by a secret of the process and never leave its memory.
+Older ids are, for the dates that an event looks at, hashes in `idruns`; only an id that is found
+there is looked up in the segments. Rows whose id is not known and stands once in its batch are
+judged together, by columns; the others one by one.
 """
 
-import hashlib
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
-from intentproof_schemas import ExecutionEvent, context_text, payload_text
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from .fromrow import event_of_row
+from .digests import Digests
+from .idruns import IdRuns
+from .idtable import Array, IdKeys, IdTable
 from .layout import DAY_NS, day_number, day_text
-from .lookup import segment_ids
+from .leafcolumns import EventTexts, event_texts
+from .records import StoredTellings, Tellings, Verdict, merged, record_of
 
 RECENT_IDS_MAX = 50_000
-RUN_IDS_MAX = 8_000_000
-_CELL = 16
-_RUNS_A_DATE_MAX = 8
-_WHOLE = b"\x00"
-_NO_CONTEXT = b"\x01"
-_NO_PAYLOAD = b"\x02"
 
-Rows = list[dict[str, Any]]
-LookUp = Callable[[Sequence[str], Sequence[Path]], Rows]
-
-
-class Verdict(Enum):
-    """What an arriving event is to the log."""
-
-    NEW = "new"
-    DUPLICATE = "duplicate"
-    NUMBERED = "numbered"
-    CONFLICT = "conflict"
-
-
-class Told(NamedTuple):
-    """An arriving event with its committed texts."""
-
-    event: ExecutionEvent
-    context: bytes
-    payload: bytes
+LookUp = Callable[[Sequence[str], Sequence[Path]], pa.RecordBatch]
 
 
 @dataclass(eq=False)
 class Generation:
-    """The ids of one segment's leaves, sealed or not."""
+    """The ids of one segment's leaves, sealed or not.
+
+    `records` has what came of further tellings, also of events whose first is older.
+    """
 
     day: str
-    known: dict[str, bytes] = field(default_factory=dict)
+    table: IdTable = field(default_factory=IdTable)
+    records: dict[bytes, bytes] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table) + len(self.records)
+
+
+Places = list[tuple[Generation, Array]]  # where each id of a batch stands, newest first
 
 
 class Sameness:
     """What one log knows of the events it holds. One thread only."""
 
     def __init__(self, *, look_up: LookUp, today: str) -> None:
-        self._secret = secrets.token_bytes(32)
+        self._digests = Digests()
         self._look_up = look_up
         self._open = Generation(today)
+        self._durable = 0  # how many ids of the open table are; those behind are staged
+        self._staged: dict[bytes, bytes] = {}
         self._older: list[Generation] = []
-        self._staged: dict[str, bytes] = {}
-        self._runs: dict[str, list[np.ndarray[Any, Any]]] = {}
-        self._segments: dict[str, list[Path]] = {}
-        self._unread: set[str] = set()
-        self._unfiltered: set[str] = set()
-        self._early: set[str] = set()
-        self._fetched: dict[str, bytes] = {}
-        self._partial: dict[str, bytes] = {}
+        self._runs = IdRuns(self._digests.ids)
+        self._early: set[bytes] = set()
+        self._fetched: dict[bytes, bytes] = {}
+        self._partial: dict[bytes, bytes] = {}
 
     def add_segments(self, day: str, paths: Iterable[Path]) -> None:
         """Tell of segments that were sealed before this process started."""
-        self._segments.setdefault(day, []).extend(paths)
-        self._unread.add(day)
+        self._runs.add_unread(day, paths)
 
     def add_early(self, ids: Iterable[str]) -> None:
         """Tell of ids received more than a day before their completion."""
-        self._early.update(ids)
+        self._early.update(self._digests.ids(pa.array(list(ids), pa.string())).texts())
 
-    def is_early(self, event: ExecutionEvent, received_ns: int) -> bool:
-        """Whether a resend of the event would not look at the day on which it is received."""
-        return (
-            _completed_ns(event) - DAY_NS > received_ns
-            and _window_start(event) > day_number(received_ns)
-            and event.event_id not in self._early
+    def early(self, events: pa.RecordBatch, received_ns: int) -> list[str]:
+        """Ids of events whose resend would not look at the day on which they are received."""
+        completed = _completed_ns(events)
+        early = (completed > received_ns + DAY_NS) & (
+            completed // DAY_NS - 1 > day_number(received_ns)
         )
+        if not early.any():
+            return []
+        column = events.column("event_id").filter(pa.array(early))
+        found = zip(self._digests.ids(column).texts(), column.to_pylist(), strict=True)
+        return [event_id for key, event_id in found if key not in self._early]
 
-    def prepare(self, events: Sequence[ExecutionEvent], today: str) -> None:
-        """Look up, in one go, the ids of a group that may stand in older segments."""
+    def judge(self, events: pa.RecordBatch, texts: EventTexts, today: str) -> Array:
+        """The verdict on each event; from now on, unless the group fails, all are known."""
+        told = Tellings(events, texts, self._digests)
+        places = self._places(told.ids)
+        known = self._known(told.ids, places)
+        self._fetch(events, told.ids, np.flatnonzero(~known), today)
+        doubtful = known | told.ids.repeated()
+        if self._fetched:
+            doubtful |= np.fromiter((key in self._fetched for key in told.ids.texts()), bool)
+        verdicts = np.full(len(known), Verdict.NEW, np.uint8)
+        if doubtful.any():
+            self._judge_each(told, np.flatnonzero(doubtful).tolist(), places, verdicts)
+        self._open.table.add(*_of_rows(told, verdicts == Verdict.NEW))
+        return verdicts
+
+    def _judge_each(
+        self, told: Tellings, rows: Sequence[int], places: Places, verdicts: Array
+    ) -> None:
+        keys = told.ids.texts()
+        first: dict[bytes, bytes] = {}
+        for row in rows:
+            key = keys[row]
+            record = self._record(key, row, places) or first.get(key) or self._fetched.get(key)
+            if record is None:
+                first[key] = told.first(row)
+                continue
+            verdicts[row], grown = told.judged(row, record)
+            if grown != record:
+                self._staged[key] = grown
+
+    def _places(self, ids: IdKeys) -> Places:
+        generations = (self._open, *reversed(self._older))
+        return [(generation, generation.table.find(ids)) for generation in generations]
+
+    def _known(self, ids: IdKeys, places: Places) -> Array:
+        known = np.zeros(len(ids), bool)
+        records = [each for each in (self._staged, *(g.records for g, _ in places)) if each]
+        if records:
+            keys = ids.texts()
+            known |= np.fromiter((any(key in each for each in records) for key in keys), bool)
+        for _, found in places:
+            known |= found >= 0
+        return known
+
+    def _record(self, key: bytes, row: int, places: Places) -> bytes | None:
+        """The newest record in memory."""
+        record = self._staged.get(key)
+        for generation, found in places:
+            if record is None:
+                record = generation.records.get(key)
+            if record is None and found[row] >= 0:
+                record = record_of(*generation.table.row(found[row]))
+        return record
+
+    def _fetch(self, events: pa.RecordBatch, ids: IdKeys, unknown: Array, today: str) -> None:
+        """Look up, in one go, the unknown ids of a batch that may stand in older segments."""
         self._fetched.clear()
-        if not self._segments and not self._partial:
+        if not len(unknown) or not (self._runs or self._partial):
             return
-        unknown = {
-            event.event_id: _window_start(event)
-            for event in events
-            if self._recent(event.event_id) is None
-        }
-        wanted: dict[str, set[Path]] = {}
-        for start in set(unknown.values()):
-            ids = [event_id for event_id, begin in unknown.items() if begin == start]
-            for day in self._days(day_text(start), today):
-                for event_id in self._maybe(ids, day):
-                    wanted.setdefault(event_id, set()).update(self._segments[day])
-        for event_id in unknown.keys() & self._early:
-            everywhere = (path for paths in self._segments.values() for path in paths)
-            wanted.setdefault(event_id, set()).update(everywhere)
+        wanted = self._wanted(ids, unknown, _completed_ns(events)[unknown] // DAY_NS - 1, today)
         paths = sorted(set().union(*wanted.values())) if wanted else []
         if paths:
-            self._remember(self._look_up(sorted(wanted), paths))
-        for event_id in unknown.keys() & self._partial.keys():
-            self._fetched[event_id] = (
-                self._fetched.get(event_id, _WHOLE) + self._partial[event_id][1:]
-            )
+            rows = pa.array(sorted(wanted), pa.int64())
+            texts = sorted(set(events.column("event_id").take(rows).to_pylist()))
+            self._remember(self._look_up(texts, paths))
+        if self._partial:
+            keys = ids.texts()
+            for key in {keys[row] for row in unknown} & self._partial.keys():
+                self._fetched[key] = merged(self._fetched.get(key, b""), self._partial[key])
 
-    def _days(self, start: str, today: str) -> list[str]:
-        # From the window's start on, today always; later dates exist where the clock was set back.
-        return sorted(day for day in self._segments if day >= min(start, today))
-
-    def _maybe(self, ids: Sequence[str], day: str) -> Sequence[str]:
-        """Which of the ids may stand in that day's segments."""
-        if day in self._unfiltered:
-            return ids
-        if day in self._unread:
-            self._read_day(day)
-            if day in self._unfiltered:
-                return ids  # too many to remember
-        hashed = np.fromiter((hash(event_id) for event_id in ids), np.int64, len(ids))
-        found = np.zeros(len(ids), bool)
-        for run in self._runs.get(day, ()):
-            at = np.searchsorted(run, hashed)
-            at[at == len(run)] = 0
-            found |= run[at] == hashed
-        return [ids[place] for place in np.flatnonzero(found).tolist()]
-
-    def _read_day(self, day: str) -> None:
-        self._unread.discard(day)
-        ids = segment_ids(self._segments[day])
-        if len(ids):
-            self._add_run(day, np.fromiter((hash(i) for i in ids), np.int64, len(ids)))
-
-    def _add_run(self, day: str, hashed: "np.ndarray[Any, Any]") -> None:
-        runs = self._runs.setdefault(day, [])
-        runs.append(np.sort(hashed))
-        if len(runs) > _RUNS_A_DATE_MAX:
-            self._runs[day] = [np.sort(np.concatenate(runs))]
-        while sum(len(run) for each in self._runs.values() for run in each) > RUN_IDS_MAX:
-            oldest = min(self._runs)
-            del self._runs[oldest]
-            self._unfiltered.add(oldest)
-
-    def _recent(self, event_id: str) -> bytes | None:
-        for known in (self._staged, self._open.known):
-            record = known.get(event_id)
-            if record is not None:
-                return record
-        for generation in reversed(self._older):
-            record = generation.known.get(event_id)
-            if record is not None:
-                return record
-        return None
-
-    def judge(self, told: Told) -> Verdict:
-        """What the event is, and from now on, unless the group fails, a known one."""
-        event_id = told.event.event_id
-        record = self._recent(event_id) or self._fetched.get(event_id)
-        if record is None:
-            content = _WHOLE + self._content(told)
-            number = self._number(told.event) if told.event.sequence else b""
-            self._staged[event_id] = content + number
-            return Verdict.NEW
-        if record[:1] == _NO_PAYLOAD:
-            return Verdict.DUPLICATE
-        content = self._content(told, context=record[:1] == _WHOLE)
-        number = self._number(told.event)
-        cells = {record[at : at + _CELL] for at in range(1, len(record), _CELL)}
-        if content not in cells:
-            self._staged[event_id] = record + content + (number if number not in cells else b"")
-            return Verdict.CONFLICT
-        if number and number not in cells:
-            self._staged[event_id] = record + number
-            return Verdict.NUMBERED
-        return Verdict.DUPLICATE
+    def _wanted(
+        self, ids: IdKeys, unknown: Array, starts: Array, today: str
+    ) -> dict[int, set[Path]]:
+        """In which segments to look for which rows; a row's window begins on day `starts`."""
+        wanted: dict[int, set[Path]] = {}
+        for start in np.unique(starts).tolist():
+            rows = unknown[starts == start]
+            for day in self._runs.days(day_text(start), today):
+                for row in rows[self._runs.maybe(ids.hashes[rows], day)].tolist():
+                    wanted.setdefault(row, set()).update(self._runs.paths([day]))
+        if self._early:
+            keys = ids.texts()
+            for row in unknown.tolist():
+                if keys[row] in self._early:
+                    wanted.setdefault(row, set()).update(self._runs.paths())
+        return wanted
 
     def commit(self) -> None:
         """The group is durable: what was judged is known."""
-        self._open.known.update(self._staged)
+        self._durable = len(self._open.table)
+        self._open.records.update(self._staged)
         self._staged.clear()
         self._fetched.clear()
 
     def discard(self) -> None:
         """The group failed: what was judged is forgotten."""
+        self._open.table.truncate(self._durable)
         self._staged.clear()
         self._fetched.clear()
 
@@ -210,79 +188,65 @@ class Sameness:
         ended = self._open
         ended.day = day
         self._older.append(ended)
-        self._open = Generation(next_day)
+        self._open, self._durable = Generation(next_day), 0
         return ended
 
     def sealed(self, generation: Generation, path: Path) -> None:
         """A generation's segment is in place; the oldest ids become runs."""
-        self._segments.setdefault(generation.day, []).append(path)
-        done = [each for each in self._older if self._is_sealed(each, generation)]
-        while sum(len(each.known) for each in done) > RECENT_IDS_MAX:
+        self._runs.add_segment(generation.day, path)
+        # Generations are sealed in order.
+        done = self._older[: self._older.index(generation) + 1]
+        while sum(map(len, done)) > RECENT_IDS_MAX:
             oldest = done.pop(0)
             self._older.remove(oldest)
-            ids = oldest.known
-            self._add_run(oldest.day, np.fromiter((hash(i) for i in ids), np.int64, len(ids)))
+            more = self._digests.keyed(b"".join(oldest.records))
+            self._runs.add_run(oldest.day, np.concatenate([oldest.table.hashes, more.hashes]))
 
-    def _is_sealed(self, candidate: Generation, newest: Generation) -> bool:
-        # Generations are sealed in order.
-        return self._older.index(candidate) <= self._older.index(newest)
-
-    def _content(self, told: Told, *, context: bool = True) -> bytes:
-        """A digest of all that two tellings of one event must share."""
-        event = told.event
-        # Slices of its tuple: this runs for every event, and so does each name that is looked up.
-        ids_to_provenance, run_and_stage, dropped = event[1:9], event[16:18], event[20:23]
-        core = orjson.dumps((*ids_to_provenance, *run_and_stage, *dropped))
-        shared = told.context if context else b""
-        text = b"\n".join((self._secret, core, shared, told.payload))
-        return hashlib.sha256(text).digest()[:_CELL]
-
-    def _number(self, event: ExecutionEvent) -> bytes:
-        if not event.sequence:
-            return b""
-        text = f"{event.sequence}\n{event.stream_id}".encode()
-        return hashlib.sha256(self._secret + b"number\n" + text).digest()[:_CELL]
-
-    def restore(self, rows: Rows) -> None:
+    def restore(self, rows: pa.RecordBatch) -> None:
         """Learn the rows of a hot frame again."""
-        for row in rows:
-            event_id = row["event_id"]
-            if event_id is None:
-                continue
-            record = self._recent(event_id)
-            if record is not None or row["kind"] == "event":
-                self._open.known[event_id] = self._with_row(record or b"", row)
+        rows = rows.filter(pc.is_valid(rows.column("event_id")))
+        if not rows.num_rows:
+            return
+        told = StoredTellings(rows, event_texts(rows), self._digests)
+        places = self._places(told.ids)
+        is_event = np.fromiter((kind == "event" for kind in told.kinds), bool)
+        plain = is_event & ~self._known(told.ids, places) & ~told.ids.repeated()
+        keys = told.ids.texts()
+        for row in np.flatnonzero(~plain).tolist():
+            key = keys[row]
+            record = self._record(key, row, places)
+            if record is not None or is_event[row]:
+                self._open.records[key] = told.onto(record or b"", row)
             else:
                 # The first telling is in a segment: to be read when the id comes again.
-                told = self._partial.get(event_id, b"")
-                self._partial[event_id] = self._with_row(told, row)
+                self._partial[key] = told.onto(self._partial.get(key, b""), row)
+        self._open.table.add(*_of_rows(told, plain))
+        self._durable = len(self._open.table)
 
-    def _remember(self, rows: Rows) -> None:
-        for row in sorted(rows, key=lambda row: (row["kind"] != "event", row["log_index"])):
-            event_id = row["event_id"]
-            self._fetched[event_id] = self._with_row(self._fetched.get(event_id, b""), row)
-
-    def _with_row(self, record: bytes, row: dict[str, Any]) -> bytes:
-        """A record with what a stored row adds to it."""
-        event = event_of_row(row)
-        if row["kind"] == "numbered":
-            return (record or _WHOLE) + self._number(event)
-        if not record:
-            record = _WHOLE
-            if row["payload_salt"] is None:
-                record = _NO_PAYLOAD
-            elif row["context_salt"] is None:
-                record = _NO_CONTEXT
-        if record[:1] == _NO_PAYLOAD or row["payload_salt"] is None:
-            return record
-        told = Told(event, context_text(event), payload_text(event))
-        return record + self._content(told, context=record[:1] == _WHOLE) + self._number(event)
+    def _remember(self, rows: pa.RecordBatch) -> None:
+        """Keep, for this batch, what segments have of its ids."""
+        if not rows.num_rows:
+            return
+        told = StoredTellings(rows, event_texts(rows), self._digests)
+        keys, indexes = told.ids.texts(), rows.column("log_index").to_pylist()
+        for row in sorted(
+            range(len(keys)), key=lambda row: (told.kinds[row] != "event", indexes[row])
+        ):
+            self._fetched[keys[row]] = told.onto(self._fetched.get(keys[row], b""), row)
 
 
-def _completed_ns(event: ExecutionEvent) -> int:
-    return max(event.started_ns, event.completed_ns)
+def _of_rows(told: Tellings, which: Array) -> tuple[IdKeys, Array, Array | None]:
+    """Ids, contents and numbers of some rows."""
+    if which.all():
+        return told.ids, told.contents, told.numbers
+    ids = IdKeys(told.ids.keys[which], told.ids.hashes[which])
+    return ids, told.contents[which], None if told.numbers is None else told.numbers[which]
 
 
-def _window_start(event: ExecutionEvent) -> int:
-    """The first day that is looked at: the one before the event's completion."""
-    return day_number(_completed_ns(event)) - 1
+def _completed_ns(events: pa.RecordBatch) -> Array:
+    started, completed = (
+        events.column(name).to_numpy(zero_copy_only=False)
+        for name in ("started_ns", "completed_ns")
+    )
+    made: Array = np.maximum(started, completed)
+    return made

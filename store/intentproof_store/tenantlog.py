@@ -3,16 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from intentproof_schemas import ExecutionEvent, context_text, payload_text
+import numpy as np
+import pyarrow as pa
 
 from .clerk import CheckpointJob, SealJob
 from .hotlog import FrameRef
-from .merkle import leaf_hash
+from .idtable import Array
+from .leafcolumns import event_texts
 from .quarantine import Quarantine, Undecodable
+from .records import Verdict
 from .rows import RowMaker
-from .sameness import Sameness, Told, Verdict
+from .sameness import Sameness
+from .textcolumns import Piece
 
-_new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
+
+@dataclass(frozen=True)
+class Arrival:
+    """What one `append` brought, as columns."""
+
+    events: pa.RecordBatch
+    undecodable: Sequence[Undecodable]
 
 
 @dataclass(frozen=True)
@@ -46,35 +56,59 @@ class TenantLog:
     checkpoint_size: int = 0
     totals: Appended = Appended()
 
-    def admit(
-        self,
-        maker: RowMaker,
-        events: Sequence[ExecutionEvent],
-        undecodable: Sequence[Undecodable],
-    ) -> Appended:
-        """Turn what arrived into rows of `maker`. Nothing is final until `commit`."""
-        stored = duplicates = conflicts = 0
-        judge = self.sameness.judge
-        for event in events:
-            told = _new(Told, (event, context_text(event), payload_text(event)))
-            verdict = judge(told)
-            if verdict is Verdict.NEW:
-                stored += 1
-                maker.add_event(event, "event", told.context, told.payload)
-            elif verdict is Verdict.CONFLICT:
-                conflicts += 1
-                maker.add_event(event, "conflict", told.context, told.payload)
-            else:
-                duplicates += 1
-                if verdict is Verdict.NUMBERED:
-                    maker.add_numbered(event)
-        quarantined = 0
-        for item in undecodable:
-            detail = self.quarantine.put(item)
-            if detail is not None:
-                quarantined += 1
-                maker.add_detail("quarantine", detail)
-        return Appended(stored, duplicates, conflicts, quarantined)
+    def admit(self, maker: RowMaker, arrivals: Sequence[Arrival], today: str) -> list[Appended]:
+        """Turn what arrived into rows of `maker`. Nothing is final until `commit`.
+
+        Events and conflicts come first, in the order of their arrival, then further stream
+        numbers, then what was quarantined.
+        """
+        verdicts = self._admit_events(maker, [arrival.events for arrival in arrivals], today)
+        results = []
+        first = 0
+        for arrival in arrivals:
+            told = verdicts[first : first + arrival.events.num_rows]
+            first += len(told)
+            counts = np.bincount(told, minlength=len(Verdict)).tolist()
+            results.append(
+                Appended(
+                    stored=counts[Verdict.NEW],
+                    duplicates=counts[Verdict.DUPLICATE] + counts[Verdict.NUMBERED],
+                    conflicts=counts[Verdict.CONFLICT],
+                    quarantined=self._admit_undecodable(maker, arrival.undecodable),
+                )
+            )
+        return results
+
+    def _admit_events(
+        self, maker: RowMaker, batches: Sequence[pa.RecordBatch], today: str
+    ) -> Array:
+        filled = [batch for batch in batches if batch.num_rows]
+        if not filled:
+            return np.empty(0, np.uint8)
+        events = filled[0] if len(filled) == 1 else pa.concat_batches(filled)
+        texts = event_texts(events)
+        verdicts = self.sameness.judge(events, texts, today)
+        conflicts = verdicts == Verdict.CONFLICT
+        kept = (verdicts == Verdict.NEW) | conflicts
+        kinds: Piece = "event"
+        if conflicts.any():
+            kinds = pa.array(np.where(conflicts[kept], "conflict", "event"), pa.string())
+        if kept.all():
+            maker.add_events(events, texts, kinds)
+        elif kept.any():
+            some = events.filter(pa.array(kept))
+            maker.add_events(some, event_texts(some), kinds)
+        numbered = verdicts == Verdict.NUMBERED
+        if numbered.any():
+            maker.add_numbered(events.filter(pa.array(numbered)))
+        return verdicts
+
+    def _admit_undecodable(self, maker: RowMaker, undecodable: Sequence[Undecodable]) -> int:
+        details = [self.quarantine.put(item) for item in undecodable]
+        kept = [detail for detail in details if detail is not None]
+        for detail in kept:
+            maker.add_detail("quarantine", detail)
+        return len(kept)
 
     def commit(self, refs: Sequence[FrameRef], hashes: bytes, results: Sequence[Appended]) -> None:
         """The rows are durable."""
@@ -125,8 +159,3 @@ class TenantLog:
         self.hashes.clear()
         self.checkpoint_size = self.size
         return job
-
-
-def leaf_hashes(maker: RowMaker) -> bytes:
-    """The leaf hashes of the rows so far, in one piece."""
-    return b"".join([leaf_hash(row.leaf) for row in maker.rows])

@@ -11,17 +11,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from intentproof_schemas import ExecutionEvent
+from intentproof_schemas import LeafInvalid
 
 from .clerk import Clerk, Sealed
 from .errors import StoreUnavailable
 from .hotlog import NewFrame
 from .layout import date_of
-from .quarantine import Undecodable
 from .recovery import Recovered
 from .rows import RowMaker
 from .settings import LedgerSettings
-from .tenantlog import Appended, TenantLog, leaf_hashes
+from .tenantlog import Appended, Arrival, TenantLog
 
 _log = logging.getLogger("intentproof.store")
 _TICK_SECONDS = 0.25
@@ -32,11 +31,10 @@ _STEP_BACK_NS = 10**9  # contract §4: a step back of over one second is told in
 
 @dataclass(frozen=True)
 class Submission:
-    """What one `append` brought."""
+    """What one `append` brought, on its way to the writer."""
 
     tenant: str
-    events: Sequence[ExecutionEvent]
-    undecodable: Sequence[Undecodable]
+    arrival: Arrival
     weight: int
     future: "Future[Appended]"
 
@@ -118,7 +116,7 @@ class Writer:
                 self._settle([item])  # the caller gave up before anything was done
                 continue
             group.append(item)
-            rows += len(item.events) + len(item.undecodable)
+            rows += item.arrival.events.num_rows + len(item.arrival.undecodable)
             timeout = None
         return group, False
 
@@ -129,11 +127,15 @@ class Writer:
         try:
             results = self._commit(by_tenant)
         except Exception as error:  # noqa: BLE001 - our own fault must never destroy evidence
-            self.fault = f"{type(error).__name__}: {error}"
-            _log.exception("a group was refused")
             for tenant in by_tenant:
                 if tenant in self.logs:
                     self.logs[tenant].discard()
+            if isinstance(error, LeafInvalid) and len(group) > 1:
+                for item in group:  # one of them is at fault, and alone in it
+                    self._write([item])
+                return
+            self.fault = f"{type(error).__name__}: {error}"
+            _log.exception("a group was refused")
             self._refuse(group, StoreUnavailable(f"the store cannot write: {error}"))
             return
         self.fault = None
@@ -161,10 +163,10 @@ class Writer:
             maker = RowMaker(tenant, self._writer_id, received_ns)
             if received_ns < log.last_received_ns - _STEP_BACK_NS:
                 maker.add_detail("gap", _step_back(log.last_received_ns, received_ns))
-            events = [event for item in items for event in item.events]
-            log.sameness.prepare(events, today)
-            early += [(tenant, e.event_id) for e in events if log.sameness.is_early(e, received_ns)]
-            results[tenant] = [log.admit(maker, item.events, item.undecodable) for item in items]
+            for item in items:
+                ids = log.sameness.early(item.arrival.events, received_ns)
+                early += [(tenant, event_id) for event_id in ids]
+            results[tenant] = log.admit(maker, [item.arrival for item in items], today)
             makers[tenant] = maker
         if early:
             self._factory.remember_early(early, self.logs)
@@ -174,7 +176,7 @@ class Writer:
     def _append(
         self, makers: dict[str, RowMaker], results: dict[str, list[Appended]], today: str
     ) -> None:
-        full = {tenant: maker for tenant, maker in makers.items() if maker.rows}
+        full = {tenant: maker for tenant, maker in makers.items() if maker}
         frames = [
             NewFrame(tenant, maker.batch(self.logs[tenant].size), today)
             for tenant, maker in full.items()
@@ -188,7 +190,7 @@ class Writer:
         for tenant in makers:
             log = self.logs[tenant]
             ref = by_tenant.get(tenant)
-            hashes = leaf_hashes(full[tenant]) if ref else b""
+            hashes = full[tenant].hashes if ref else b""
             log.commit([ref] if ref else [], hashes, results[tenant])
             log.last_received_ns = full[tenant].received_ns if ref else log.last_received_ns
             if ref and not log.hot_since:

@@ -13,14 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from intentproof_schemas import ExecutionEvent, default_event_id, read_leaf
-from intentproof_store import Appended, Ledger, LedgerSettings
+from intentproof_store import Appended, Ledger, LedgerSettings, event_columns
 from intentproof_store.checkpoints import checkpoint_sizes
 from intentproof_store.frames import Frame
 from intentproof_store.hotlog import read_hot
 from intentproof_store.identity import last_checkpoints, read_hot_key, trusted_keys
 from intentproof_store.layout import Layout
+from intentproof_store.leafcolumns import event_texts
 from intentproof_store.merkle import Frontier
 from intentproof_store.note import open_note, parse_checkpoint_text
+from intentproof_store.rows import RowMaker
 from intentproof_store.segments import Segment, file_sha256, find_segments
 from intentproof_store.tenantlog import TenantLog
 from intentproof_store.tree import tile_hashes
@@ -146,13 +148,19 @@ def watched_logs() -> Iterator[dict[str, TenantLog]]:
     seen: dict[str, TenantLog] = {}
     real = TenantLog.admit
 
-    def admit(self: TenantLog, *arguments: Any) -> Appended:
+    def admit(self: TenantLog, *arguments: Any) -> list[Appended]:
         seen[self.tenant] = self
         return real(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TenantLog, "admit", admit)
         yield seen
+
+
+def add_event(maker: RowMaker, one: ExecutionEvent, kind: str = "event") -> None:
+    """Have the maker add one event, as the writer does with many."""
+    columns = event_columns([one])
+    maker.add_events(columns, event_texts(columns), kind)
 
 
 def until(claim: Callable[[], object], *, seconds: float = WAIT_SECONDS) -> None:

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from intentproof_schemas import context_text, payload_text, schema
-from intentproof_store import Appended
+from intentproof_schemas import schema
+from intentproof_store import Appended, event_columns
 from intentproof_store.checkpoints import checkpoint_sizes
 from intentproof_store.frames import Frame, encode_frame, scan, write_rows
 from intentproof_store.hotlog import HotLog
+from intentproof_store.leafcolumns import event_texts
 from intentproof_store.rows import RowMaker
 from jsonschema import Draft202012Validator
 
@@ -18,6 +20,7 @@ from tests.store.support import (
     NOON_NS,
     TENANT,
     Place,
+    add_event,
     append,
     check_log,
     check_sealed,
@@ -165,7 +168,7 @@ def test_a_forged_frame_is_not_taken(tmp_path: Path, at: int) -> None:
     where = killed(tmp_path)
     maker = RowMaker(TENANT, where.writer, NOON_NS)
     forged = event(77)
-    maker.add_event(forged, "event", context_text(forged), payload_text(forged))
+    add_event(maker, forged)
     first = 1 + (at - 1) * ROWS
     number = frames(where)[min(at, GROUPS)].number + (at > GROUPS)
     body = write_rows(maker.batch(first))
@@ -179,7 +182,9 @@ def test_authentic_rows_that_contradict_themselves_are_not_taken(tmp_path: Path)
     """Even under the right key, a row whose columns do not follow from its leaf is left out."""
     where = killed(tmp_path)
     maker = RowMaker(TENANT, where.writer, NOON_NS)
-    maker.add_event(event(77), "event", context_text(event(78)), payload_text(event(77)))
+    columns = event_columns([event(77)])
+    others = event_texts(event_columns([event(78)]))
+    maker.add_events(columns, replace(event_texts(columns), context=others.context), "event")
     number = frames(where)[-1].number + 1
     body = write_rows(maker.batch(1 + GROUPS * ROWS))
     pieces = raw_frames(where)

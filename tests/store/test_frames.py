@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from intentproof_schemas import context_text, payload_text
 from intentproof_store import FrameInvalid
 from intentproof_store.frames import (
     Damage,
@@ -21,14 +20,14 @@ from intentproof_store.frames import (
 from intentproof_store.hotlog import HotLog, NewFrame, hot_files, read_hot
 from intentproof_store.rows import RowMaker
 
-from tests.store.support import KEY, NOON_NS, TENANT, WRITER, event
+from tests.store.support import KEY, NOON_NS, TENANT, WRITER, add_event, event
 
 
 def batch(first: int, rows: int) -> pa.RecordBatch:
     maker = RowMaker(TENANT, WRITER, NOON_NS)
     for number in range(first, first + rows):
         one = event(number)
-        maker.add_event(one, "event", context_text(one), payload_text(one))
+        add_event(maker, one)
     return maker.batch(first)
 
 

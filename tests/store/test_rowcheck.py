@@ -10,17 +10,16 @@ from intentproof_schemas import (
     VERSION,
     ExecutionEvent,
     canonical,
-    context_text,
     leaf_bytes,
-    payload_text,
     read_leaf,
 )
+from intentproof_store import event_columns
 from intentproof_store.columns import COLUMNS, SEGMENT_SCHEMA
 from intentproof_store.fastcheck import unvouched_rows
 from intentproof_store.rowcheck import check_batch, check_row
 from intentproof_store.rows import RowMaker
 
-from tests.store.support import NOON_NS, TENANT, WRITER, event
+from tests.store.support import NOON_NS, TENANT, WRITER, add_event, event
 
 INT64_MAX = 2**63 - 1
 QUOTED = 'say "yes", then \\ and \n stop: {"intent":"x"},"correlationId":"y"'
@@ -62,9 +61,9 @@ def varied_rows() -> list[dict[str, Any]]:
     maker.add_detail("genesis", {"log_key": "k", "checkpoint_interval_ms": 1})
     for place, one in enumerate(VARIED):
         kind = "conflict" if place % 4 == 3 else "event"
-        maker.add_event(one, kind, context_text(one), payload_text(one))
-    maker.add_numbered(VARIED[4])
-    maker.add_numbered(VARIED[5]._replace(sequence=3))
+        add_event(maker, one, kind)
+    maker.add_numbered(event_columns([VARIED[4]]))
+    maker.add_numbered(event_columns([VARIED[5]._replace(sequence=3)]))
     maker.add_detail("quarantine", {"reason": "bad", "sha256": "sha256:00", "size": 3})
     maker.add_detail("gap", {"reason": 'a "b"', "message": "\\"})
     rows: list[dict[str, Any]] = maker.batch(40).to_pylist()
@@ -125,7 +124,7 @@ def test_an_all_zero_id_is_in_neither_leaf_nor_column() -> None:
     """An all-zero id, which a leaf leaves out, is absent from its column too."""
     maker = RowMaker(TENANT, WRITER, NOON_NS)
     one = event(1, trace_id="0" * 32, span_id="0" * 16, parent_span_id="0" * 16)
-    maker.add_event(one, "event", context_text(one), payload_text(one))
+    add_event(maker, one)
     report = check_batch(maker.batch(0), tenant=TENANT, writer=WRITER)
     assert report.problems == []
 
@@ -276,7 +275,7 @@ def test_text_moved_between_columns_is_reported(
 ) -> None:
     """Splicing a member's text into its neighbour's column is seen, fast and slow alike."""
     maker = RowMaker(TENANT, WRITER, NOON_NS)
-    maker.add_event(one, "event", context_text(one), payload_text(one))
+    add_event(maker, one)
     row: dict[str, Any] = maker.batch(0).to_pylist()[0]
     assert fast([row]) == {}
     altered = row | changes
@@ -341,6 +340,6 @@ def test_times_anywhere_in_int64_are_no_problem(inputs: str, started: int, took:
     completed = min(max(started + took, -(2**63)), INT64_MAX)
     one = event(1, started_ns=started, completed_ns=completed, inputs=inputs)
     maker = RowMaker(TENANT, WRITER, NOON_NS)
-    maker.add_event(one, "event", context_text(one), payload_text(one))
+    add_event(maker, one)
     report = check_batch(maker.batch(0), tenant=TENANT, writer=WRITER)
     assert report.problems == []

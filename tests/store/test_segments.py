@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from intentproof_schemas import context_text, payload_text
 from intentproof_store import Layout
 from intentproof_store import segments as segments_module
 from intentproof_store.columns import COLUMNS, SEGMENT_SCHEMA
@@ -19,7 +18,7 @@ from intentproof_store.note import SegmentNote, VerifierKey, sign_note
 from intentproof_store.rows import RowMaker
 from intentproof_store.segments import Segment, file_sha256, find_segments, write_segment
 
-from tests.store.support import NOON_NS, TENANT, WRITER, event
+from tests.store.support import NOON_NS, TENANT, WRITER, add_event, event
 
 DAY = "2026-11-21"
 ORIGIN = f"intentproof.local/{TENANT}/{WRITER}"
@@ -32,7 +31,7 @@ def batch(first: int, end: int, **changes: str) -> pa.RecordBatch:
     for number in range(first, end):
         # Trace ids that run against the log's order.
         one = event(number, trace_id=f"{(end - number) // 2 + 1:032x}", **changes)
-        maker.add_event(one, "event", context_text(one), payload_text(one))
+        add_event(maker, one)
     return maker.batch(first)
 
 
@@ -92,7 +91,7 @@ def test_leaves_without_a_trace_stand_in_log_order(tmp_path: Path) -> None:
     for number in range(3):
         one = event(number)
         maker.add_detail("gap", {"reason": "x", "message": str(number)})
-        maker.add_event(one, "event", context_text(one), payload_text(one))
+        add_event(maker, one)
     write_segment([maker.batch(0)], tmp_path / "x.parquet")
     table = pq.read_table(tmp_path / "x.parquet")
     gaps = [

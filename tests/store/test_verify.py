@@ -27,6 +27,8 @@ from intentproof_store.rows import RowMaker
 from intentproof_store.segments import file_sha256, write_segment
 from intentproof_store.verify import Outcome, Report, VerifyRequest, verify_store
 
+from tests.store.support import add_event
+
 NOW_NS = 1_795_262_400_000_000_000
 EVENTS = 40
 
@@ -434,7 +436,7 @@ def hot_frame(site: Site, rows: RowMaker, first: int, key: bytes) -> Path:
 def test_a_forged_hot_frame_is_tampering(site: Site) -> None:
     """A frame with a right checksum and another key is not ours."""
     rows = RowMaker("acme", site.identity().writer, NOW_NS)
-    rows.add_event(event(900), "event", b"{}", b"{}")
+    add_event(rows, event(900))
     hot_frame(site, rows, EVENTS + 3, b"x" * 32)
     assert "frame_forged" in codes(site.verify())
 
