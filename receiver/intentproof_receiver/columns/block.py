@@ -122,7 +122,8 @@ def _status_codes(column: pa.Array) -> Numbers:
             codes.append(Status.FromString(raw).code)
         except DecodeError:
             codes.append(_ERROR)
-    return np.array(codes, np.int64)[encoded.indices.to_numpy()]
+    of_spans: Numbers = np.array(codes, np.int64)[encoded.indices.to_numpy()]
+    return of_spans
 
 
 def _ids_and_times_are_right(fields: pa.RecordBatch) -> Numbers:

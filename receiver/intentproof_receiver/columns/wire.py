@@ -115,8 +115,7 @@ def read_columns(raws: Sequence[bytes]) -> SpanColumns | None:
     exact = (
         (_measure_fields(fields) + sums[starts[1:]] - sums[starts[:-1]] == lengths)
         & (several[starts[1:]] == several[starts[:-1]])
-        & (kinds >= 0)
-        & (kinds < _KINDS)
+        & (kinds.view(np.uint32) < _KINDS)
     )
     return SpanColumns(fields, exact, kinds, names, starts, keys, types, values)
 
