@@ -227,6 +227,20 @@ def test_each_attribute_with_each_value(key: str, first: bool) -> None:  # noqa:
     assert outcome(body, 150) == outcome_singly(body, 150)
 
 
+@pytest.mark.parametrize("marker", MARKERS)
+def test_spans_that_a_convention_takes(marker: str) -> None:
+    """Without an intent of its own, a span may be taken for what another attribute says."""
+    messages = []
+    for value in (MARKERS[marker], "other", MARKERS[marker]):
+        message = span_message()
+        message.ClearField("attributes")
+        message.attributes.append(KeyValue(key=marker, value=AnyValue(string_value=value)))
+        messages.append(message)
+    body = request_bytes(*messages)
+    assert len(outcome(body)[0]) == 2
+    assert outcome(body) == outcome_singly(body)
+
+
 @pytest.mark.parametrize(
     ("field", "said"),
     [

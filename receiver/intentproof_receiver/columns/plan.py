@@ -25,7 +25,7 @@ class Plan:
     """How spans of a shape become events.
 
     `taken` is false where no rule takes such spans. `places` are those of the producer's
-    attributes; `kept` those of the attributes that an event keeps, in canonical order.
+    attributes; `kept` those of the attributes that an event keeps.
     """
 
     taken: bool
@@ -54,7 +54,7 @@ def plan_of(shape: Shape) -> Plan | None:
         return None
     if kinds.get(names.SEQUENCE, INTEGER) != INTEGER:
         return None
-    kept = {key: place for key, place in sorted(places.items()) if key not in _NOT_KEPT}
+    kept = {key: place for key, place in places.items() if key not in _NOT_KEPT}
     if not all(map(_EVENT_KEY.fullmatch, kept)):
         return None
     return Plan(taken=True, places=places, kept=kept, has_error_type=_ERROR_TYPE in places)
