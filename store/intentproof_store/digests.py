@@ -73,12 +73,10 @@ class Digests:
 
         JSON texts hold no line feed, which therefore tells where one ends.
         """
-        pieces: list[Piece] = [self._secret]
-        for name in _SHARED:
-            pieces += ["\n", texts.pieces[name]]
-        pieces += ["\n", texts.context if context else "", "\n", texts.payload]
-        each = joined(pieces, texts.rows).cast(pa.binary()).to_pylist()
-        raw = b"".join([_sha256(text).digest() for text in each])
+        pieces: list[Piece] = [self._secret, *(texts.pieces[name] for name in _SHARED)]
+        pieces += [texts.context if context else "", texts.payload]
+        each = joined(pieces, texts.rows, between="\n").view(pa.binary()).to_pylist()
+        raw = b"".join([made.digest() for made in map(_sha256, each)])
         return np.frombuffer(raw, np.uint64).reshape(texts.rows, -1)[:, :CELL_WORDS]
 
     def numbers(self, events: pa.RecordBatch) -> Array | None:
@@ -113,7 +111,7 @@ def _uuid_bytes(column: pa.Array) -> bytes | None:
         return None if rows else b""
     ends = np.frombuffer(places, np.int32, rows + 1, column.offset * 4)
     start, length = int(ends[0]), int(ends[-1] - ends[0])
-    if length != rows * _UUID_BYTES or not (np.diff(ends) == _UUID_BYTES).all():
+    if length != rows * _UUID_BYTES or not (ends[1:] - ends[:-1] == _UUID_BYTES).all():
         return None
     raw: bytes = data.slice(start, length).to_pybytes()
     dashes = np.frombuffer(raw, np.uint8).reshape(rows, _UUID_BYTES)[:, _DASHES]

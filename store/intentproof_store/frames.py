@@ -77,13 +77,13 @@ class Damage:
     message: str
 
 
-def write_rows(batch: pa.RecordBatch) -> bytes:
-    """A frame's body: the batch as an Arrow IPC message."""
+def write_rows(batch: pa.RecordBatch) -> memoryview:
+    """A frame's body: the batch as an Arrow IPC message. It is large, and copied once only."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, SEGMENT_SCHEMA, options=_OPTIONS) as stream:
         stream.write_batch(batch)
     written = sink.getvalue()
-    return bytes(memoryview(written)[_PREFIX : written.size - len(_END)])
+    return memoryview(written)[_PREFIX : written.size - len(_END)]
 
 
 def read_rows(body: bytes) -> pa.RecordBatch:
@@ -96,15 +96,18 @@ def read_rows(body: bytes) -> pa.RecordBatch:
     return batch
 
 
-def encode_frame(number: int, tenant: str, body: bytes, *, key: bytes, writer: str) -> bytes:
+def encode_frame(
+    number: int, tenant: str, body: bytes | memoryview, *, key: bytes, writer: str
+) -> bytes:
     """The bytes of one frame."""
     name = tenant.encode()
     mac = _mac(key, writer, number, name, body)
     checksum = zlib.crc32(body, zlib.crc32(name, zlib.crc32(mac, number & 0xFFFFFFFF)))
-    return _HEAD.pack(MAGIC, number, len(name), len(body), checksum, mac) + name + body
+    head = _HEAD.pack(MAGIC, number, len(name), len(body), checksum, mac)
+    return b"".join((head, name, body))
 
 
-def _mac(key: bytes, writer: str, number: int, tenant: bytes, body: bytes) -> bytes:
+def _mac(key: bytes, writer: str, number: int, tenant: bytes, body: bytes | memoryview) -> bytes:
     keyed = hmac.new(key, digestmod=hashlib.sha256)
     keyed.update(b"intentproof.hot.v1\0" + writer.encode() + b"\0")
     keyed.update(struct.pack("<QH", number, len(tenant)) + tenant)

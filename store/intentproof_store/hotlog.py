@@ -143,13 +143,13 @@ class HotLog:
                     frame.tenant,
                     first,
                     frame.batch.num_rows,
-                    frame.batch.nbytes,
+                    frame.batch.get_total_buffer_size(),
                     frame.day,
                 )
             )
             pieces.append(raw)
             offset += len(raw)
-        self._write(b"".join(pieces))
+        self._write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         self._good = offset
         self._number += len(frames)
         for ref in refs:

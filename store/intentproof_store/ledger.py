@@ -111,7 +111,11 @@ class Ledger:
         columns = (
             checked_events(events) if isinstance(events, pa.RecordBatch) else event_columns(events)
         )
-        weight = columns.nbytes + sum(len(item.raw) for item in undecodable) + _BATCH_OVERHEAD
+        weight = (
+            columns.get_total_buffer_size()
+            + sum(len(item.raw) for item in undecodable)
+            + _BATCH_OVERHEAD
+        )
         future: Future[Appended] = Future()
         with self._gate:
             if not self._open:

@@ -12,11 +12,13 @@ from intentproof_schemas import detail_leaf, names, numbered_leaf
 from .columns import COLUMNS, SEGMENT_SCHEMA
 from .events import EVENT_SCHEMA
 from .fromrow import event_of_row
+from .idtable import Array
 from .leafcolumns import EventTexts, make_leaves
 from .textcolumns import Piece
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _PASSED = tuple(name for name in EVENT_SCHEMA.names if name in COLUMNS)
+_EXACT_MAX = 2**53  # beyond, a float does not hold each integer
 _NUMBERED = ("event_id", "trace_id", "stream_id", "sequence")
 
 Columns = dict[str, pa.Array]
@@ -124,8 +126,15 @@ def _times(events: pa.RecordBatch) -> Columns:
     return {
         "started_at": pa.array(started).view(_MOMENT),
         "completed_at": pa.array(completed).view(_MOMENT),
-        "duration_ms": pa.array((completed - started) / 1000),
+        "duration_ms": pa.array(_milliseconds(completed - started)),
     }
+
+
+def _milliseconds(took: Array) -> Array:
+    if took.max() <= _EXACT_MAX:
+        made: Array = took / 1000
+        return made
+    return np.array([each / 1000 for each in took.tolist()])  # as exact as from Python's integers
 
 
 _SERVICE = f'"{names.SERVICE_NAME}":'
@@ -139,9 +148,8 @@ def _service_names(attributes: pa.Array) -> pa.Array:
     name = service_name(first) if first else None
     if name is not None and attributes.null_count == 0:
         raw = _bytes(attributes)
-        whole = _MARK + orjson.dumps(name)
-        # A mark is the member itself, of which a row has one: as many as rows is one in each.
-        if raw.count(whole) == rows == raw.count(_MARK):
+        # The mark is the member itself, of which a row has one: as many as rows is one in each.
+        if raw.count(_MARK + orjson.dumps(name)) == rows:
             return _repeated(name, rows)
     texts = attributes.to_pylist()
     return pa.array([service_name(text) if text else None for text in texts], pa.string())

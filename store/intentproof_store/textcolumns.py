@@ -5,6 +5,7 @@ rows is one text, merged with the constants around it, and quotation marks are a
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -46,20 +47,28 @@ def optional(before: str, piece: Piece, after: str) -> list[Piece]:
         return [before + piece + after] if piece else []
     if piece.null_count == 0:
         return [before, piece, after]
-    return [pc.binary_join_element_wise(before, piece, after, "")]
+    return [pc.binary_join_element_wise(_scalar(before), piece, _scalar(after), _scalar(""))]
 
 
-def joined(pieces: Iterable[Piece], rows: int) -> pa.Array:
-    """The pieces of each row in one text. A null adds nothing."""
+def joined(pieces: Iterable[Piece], rows: int, *, between: str = "") -> pa.Array:
+    """The pieces of each row in one text. A null adds nothing but what stands between two."""
     merged: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, str) and merged and isinstance(merged[-1], str):
-            merged[-1] += piece
+            merged[-1] += between + piece
         else:
             merged.append(piece)
     if len(merged) == 1 and isinstance(merged[0], str):
-        return pa.repeat(pa.scalar(merged[0], pa.string()), rows)
-    return pc.binary_join_element_wise(*merged, "", null_handling="replace", null_replacement="")
+        return pa.repeat(_scalar(merged[0]), rows)
+    columns = [_scalar(piece) if isinstance(piece, str) else piece for piece in merged]
+    return pc.binary_join_element_wise(
+        *columns, _scalar(between), null_handling="replace", null_replacement=""
+    )
+
+
+@lru_cache(maxsize=256)  # most constants come back with the next batch
+def _scalar(text: str) -> pa.Scalar:
+    return pa.scalar(text, pa.string())
 
 
 def _same_in_all(column: pa.Array) -> tuple[bytes, int | None]:
@@ -78,7 +87,7 @@ def _same_in_all(column: pa.Array) -> tuple[bytes, int | None]:
     if not raw.endswith(first) or raw != first * rows:
         return raw, None
     # "aa", "a", "aaa" are as long and the same bytes as "aa" three times.
-    return raw, length if (np.diff(ends) == length).all() else None
+    return raw, length if (ends[1:] - ends[:-1] == length).all() else None
 
 
 def _needs_no_escape(raw: bytes) -> bool:

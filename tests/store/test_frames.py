@@ -31,7 +31,7 @@ def batch(first: int, rows: int) -> pa.RecordBatch:
     return maker.batch(first)
 
 
-def frame(number: int, body: bytes, tenant: str = TENANT, key: bytes = KEY) -> bytes:
+def frame(number: int, body: bytes | memoryview, tenant: str = TENANT, key: bytes = KEY) -> bytes:
     return encode_frame(number, tenant, body, key=key, writer=WRITER)
 
 

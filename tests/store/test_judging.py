@@ -1,0 +1,131 @@
+"""Sameness judges batches by columns as a simple model judges one event after the other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from intentproof_schemas import ExecutionEvent
+from intentproof_store import event_columns
+from intentproof_store.leafcolumns import event_texts
+from intentproof_store.records import Verdict
+from intentproof_store.rows import RowMaker
+from intentproof_store.sameness import Sameness
+
+from tests.store.support import NOON_NS, TENANT, WRITER, event
+
+TODAY = "2026-11-21"
+
+
+class Telling(NamedTuple):
+    """Which event, with which content, under which number of which stream."""
+
+    which: int
+    content: int
+    number: int
+    stream: str
+
+    def event(self) -> ExecutionEvent:
+        one = event(self.which, inputs=f'{{"n":{self.content}}}')
+        if self.which % 3 == 0:  # not every id is a UUID
+            one = one._replace(event_id=f"id {self.which}")
+        return one._replace(sequence=self.number, stream_id=self.stream)
+
+
+class Model:
+    """What contents and numbers of each event are known, and nothing clever."""
+
+    def __init__(self) -> None:
+        self.contents: dict[int, set[int]] = {}
+        self.numbers: dict[int, set[tuple[str, int]]] = {}
+
+    def judge(self, told: Telling) -> Verdict:
+        contents = self.contents.setdefault(told.which, set())
+        numbers = self.numbers.setdefault(told.which, set())
+        new, other = not contents, told.content not in contents
+        further = bool(told.number) and (told.stream, told.number) not in numbers
+        contents.add(told.content)
+        if told.number:
+            numbers.add((told.stream, told.number))
+        if new:
+            return Verdict.NEW
+        if other:
+            return Verdict.CONFLICT
+        return Verdict.NUMBERED if further else Verdict.DUPLICATE
+
+
+TELLINGS = st.builds(
+    Telling,
+    st.integers(0, 7),
+    st.integers(0, 2),
+    st.integers(0, 3),
+    st.sampled_from(["", "s", "t"]),
+)
+AFTERWARDS = st.sampled_from(["nothing", "commit", "cut", "refused", "restart"])
+
+
+def look_up(ids: Sequence[str], paths: Sequence[Path]) -> pa.RecordBatch:
+    raise AssertionError("nothing is sealed")
+
+
+def judge(sameness: Sameness, told: Sequence[Telling]) -> list[Verdict]:
+    columns = event_columns([each.event() for each in told])
+    return [Verdict(each) for each in sameness.judge(columns, event_texts(columns), TODAY)]
+
+
+def replayed(groups: list[list[tuple[Telling, Verdict]]]) -> Sameness:
+    """A new process that learns the rows that the groups left in the hot log."""
+    sameness = Sameness(look_up=look_up, today=TODAY)
+    for group in groups:
+        maker = RowMaker(TENANT, WRITER, NOON_NS)
+        for told, verdict in group:
+            columns = event_columns([told.event()])
+            if verdict is Verdict.NUMBERED:
+                maker.add_numbered(columns)
+            elif verdict is not Verdict.DUPLICATE:
+                kind = "event" if verdict is Verdict.NEW else "conflict"
+                maker.add_events(columns, event_texts(columns), kind)
+        if maker:
+            sameness.restore(maker.batch(1))
+    return sameness
+
+
+@given(st.lists(st.tuples(st.lists(TELLINGS, min_size=1, max_size=12), AFTERWARDS), max_size=8))
+@settings(deadline=None, max_examples=150)
+def test_batches_are_judged_as_their_events_one_by_one(
+    batches: list[tuple[list[Telling], str]],
+) -> None:
+    """In any splitting into batches, groups, segments and lives, the verdicts are the model's."""
+    sameness, model = Sameness(look_up=look_up, today=TODAY), Model()
+    groups: list[list[tuple[Telling, Verdict]]] = []
+    for told, afterwards in batches:
+        if afterwards == "refused":  # which takes back what its group judged before, too
+            sameness.commit()
+        verdicts = judge(sameness, told)
+        if afterwards == "refused":
+            sameness.discard()
+            assert judge(sameness, told) == verdicts
+        assert verdicts == [model.judge(each) for each in told]
+        groups.append(list(zip(told, verdicts, strict=True)))
+        if afterwards != "nothing":  # the next batch is of the same group
+            sameness.commit()
+        if afterwards == "cut":
+            sameness.cut(TODAY, TODAY)
+        if afterwards == "restart":
+            sameness = replayed(groups)
+
+
+@pytest.mark.parametrize("count", [1, 700])
+def test_what_was_refused_is_new_again(count: int) -> None:
+    """A batch that was discarded leaves nothing behind, and what was known before stays."""
+    sameness = Sameness(look_up=look_up, today=TODAY)
+    old, new = ([Telling(n, 0, n, "s") for n in range(at, at + count)] for at in (0, 1000))
+    judge(sameness, old)
+    sameness.commit()
+    for _ in range(3):
+        assert judge(sameness, new + old) == [Verdict.NEW] * count + [Verdict.DUPLICATE] * count
+        assert judge(sameness, new) == [Verdict.DUPLICATE] * count
+        sameness.discard()
