@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .columns import BLOOM_COLUMNS, ROW_GROUP_BYTES, ROW_GROUP_ROWS, SEGMENT_SCHEMA
+from .columns import BLOOM_COLUMNS, COLUMNS
 from .durable import sync_file
 from .errors import NoteInvalid
 from .files import read_regular
 from .layout import Layout, SegmentName, parse_date_folder, parse_segment_file
 from .note import SegmentNote, VerifierKey, open_note, parse_note, parse_segment_text
+from .rowgroups import GROUP_SCHEMA, row_groups, rows_a_group
 
 _DICTIONARY = (
     "kind",
@@ -42,6 +42,14 @@ _ENCODINGS = {
     "received_at": "DELTA_BINARY_PACKED",
     "sequence": "DELTA_BINARY_PACKED",
 }
+# Nobody seeks the smallest salt: what is random or long has no statistics.
+_UNRANKED = frozenset(
+    (
+        *("intent", "inputs", "output", "error", "attributes", "detail"),
+        *("context_salt", "payload_salt", "leaf"),
+    )
+)
+_STATISTICS = tuple(name for name in COLUMNS if name not in _UNRANKED)
 _HASH_BLOCK = 1 << 20
 
 
@@ -67,52 +75,29 @@ class SegmentProblem:
 def write_segment(batches: list[pa.RecordBatch], path: Path) -> tuple[int, str]:
     """Write rows, sorted by trace id and log index, and fsync; the file's length and SHA-256.
 
-    The caller's rows are consecutive leaves. The list is emptied, so that memory holds the rows
-    once, a column twice at most, and a row group beside them.
+    The caller's rows are consecutive leaves. The list is emptied; memory holds the rows once, and
+    a row group's narrow columns beside them.
     """
-    table = _combined(batches)
-    order = pc.sort_indices(
-        table.select(["trace_id", "log_index"]),
-        sort_keys=[("trace_id", "ascending"), ("log_index", "ascending")],
-    )
-    rows_a_group = _rows_a_group(table)
-    bloom = {name: {"ndv": rows_a_group, "fpp": 0.01} for name in BLOOM_COLUMNS}
+    group_rows = rows_a_group(batches)
+    bloom = {name: {"ndv": group_rows, "fpp": 0.01} for name in BLOOM_COLUMNS}
     with pq.ParquetWriter(
         path,
-        SEGMENT_SCHEMA,
+        GROUP_SCHEMA,
+        store_schema=False,  # of the types that Parquet has, readers make those of the contract
         compression="zstd",
         compression_level=1,
         use_dictionary=list(_DICTIONARY),
         column_encoding=_ENCODINGS,
         bloom_filter_options=bloom,
+        write_statistics=list(_STATISTICS),
         write_page_checksum=True,
     ) as writer:
-        for at in range(0, len(order), rows_a_group):
-            group = table.take(order.slice(at, rows_a_group))
-            writer.write_table(group, row_group_size=rows_a_group)
-            del group
-    del table, order
+        for group in row_groups(batches, group_rows):
+            writer.write_table(group, row_group_size=group_rows)
+            del group  # it holds on to the values of all groups
     pa.default_memory_pool().release_unused()  # or the receiver would hold a segment's worth idle
     sync_file(path)
     return path.stat().st_size, file_sha256(path)
-
-
-def _combined(batches: list[pa.RecordBatch]) -> pa.Table:
-    """Batches as one table without chunks, column by column: a chunked `take` copies everything."""
-    columns = [[batch.column(at) for batch in batches] for at in range(len(SEGMENT_SCHEMA))]
-    batches.clear()
-    arrays = []
-    for chunks in columns:
-        arrays.append(pa.concat_arrays(chunks))
-        chunks.clear()
-        pa.default_memory_pool().release_unused()
-    return pa.Table.from_arrays(arrays, schema=SEGMENT_SCHEMA)
-
-
-def _rows_a_group(table: pa.Table) -> int:
-    """Rows in a row group: 20,000, or fewer where those would hold over 64 MiB."""
-    bytes_a_row: int = max(1, table.nbytes // max(1, len(table)))
-    return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_a_row))
 
 
 def file_sha256(path: Path) -> str:

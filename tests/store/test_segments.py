@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from intentproof_store import Layout
+from intentproof_store import rowgroups as rowgroups_module
 from intentproof_store import segments as segments_module
 from intentproof_store.columns import COLUMNS, SEGMENT_SCHEMA
 from intentproof_store.durable import make_folder
@@ -126,7 +127,7 @@ def test_large_rows_make_smaller_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row group holds no more values than its limit in bytes, however few rows that is."""
-    monkeypatch.setattr(segments_module, "ROW_GROUP_BYTES", 64 << 10)
+    monkeypatch.setattr(rowgroups_module, "ROW_GROUP_BYTES", 64 << 10)
     rows = batch(0, 100, inputs='{"text":"' + "x" * 4_000 + '"}')
     write_segment([rows], tmp_path / "x.parquet")
     metadata = pq.read_metadata(tmp_path / "x.parquet")

@@ -1,0 +1,71 @@
+"""The rows of a segment in their order, as row groups. Pure.
+
+Wide columns are never copied: Arrow's view types say where each value stands, sixteen bytes a
+value, and the Parquet writer takes the values from where the frames' own buffers hold them. That
+saves the memory of all rows once over, and touching new memory is most of what sealing costs.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .columns import COLUMNS, ROW_GROUP_BYTES, ROW_GROUP_ROWS, SEGMENT_SCHEMA
+
+_WIDE = frozenset(("inputs", "output", "error", "attributes", "detail", "leaf"))
+_VIEW_OF = {pa.string(): pa.string_view(), pa.binary(): pa.binary_view()}
+_VIEW = np.dtype("V16")  # length, prefix, buffer, offset: Arrow's layout, here moved as a whole
+# What the writer is given; Parquet knows one type of text, so that files are of SEGMENT_SCHEMA.
+GROUP_SCHEMA = pa.schema(
+    [
+        field.with_type(_VIEW_OF[field.type]) if field.name in _WIDE else field
+        for field in SEGMENT_SCHEMA
+    ]
+)
+_Gather = Callable[[pa.Array], pa.Array]  # places to values
+
+
+def rows_a_group(batches: list[pa.RecordBatch]) -> int:
+    """Rows in a row group: 20,000, or fewer where those would hold over 64 MiB."""
+    rows = sum(batch.num_rows for batch in batches)
+    bytes_a_row: int = max(1, sum(batch.nbytes for batch in batches) // max(1, rows))
+    return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_a_row))
+
+
+def row_groups(batches: list[pa.RecordBatch], group_rows: int) -> Iterator[pa.Table]:
+    """All rows by trace id, then log index, rows without a trace id last. Empties the list."""
+    columns = {name: [batch.column(name) for batch in batches] for name in COLUMNS}
+    batches.clear()
+    names = ("trace_id", "log_index")
+    keys = pa.RecordBatch.from_arrays([pa.concat_arrays(columns[name]) for name in names], names)
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in names])
+    gathers = [_gather(field, columns.pop(field.name)) for field in GROUP_SCHEMA]
+    for at in range(0, len(order), group_rows):
+        places = order.slice(at, group_rows)
+        yield pa.Table.from_arrays([gather(places) for gather in gathers], schema=GROUP_SCHEMA)
+
+
+def _gather(field: pa.Field, chunks: list[pa.Array]) -> _Gather:
+    """What puts values of a column into an array, given their places."""
+    if all(chunk.null_count == len(chunk) for chunk in chunks):
+        return lambda places: pa.nulls(len(places), field.type)
+    if field.name not in _WIDE:
+        joined = pa.concat_arrays(chunks)
+        return lambda places: joined.take(places)
+    return _gather_views(pa.concat_arrays([chunk.cast(field.type) for chunk in chunks]))
+
+
+def _gather_views(column: pa.Array) -> _Gather:
+    _, views, *values = column.buffers()
+    all_views = np.frombuffer(views, _VIEW)[column.offset : column.offset + len(column)]
+    present = column.is_valid() if column.null_count else None
+
+    def gather(places: pa.Array) -> pa.Array:
+        valid = None if present is None else present.take(places).buffers()[1]
+        # Not `to_numpy`: that imports pandas where it is installed.
+        numbers = np.frombuffer(places.buffers()[1], np.uint64)[places.offset :][: len(places)]
+        buffers = [valid, pa.py_buffer(all_views[numbers]), *values]
+        return pa.Array.from_buffers(column.type, len(places), buffers)
+
+    return gather
