@@ -9,7 +9,7 @@ from pathlib import Path
 from intentproof_receiver.cli import main
 from intentproof_receiver.export import Exporter
 from intentproof_receiver.keys import KeyStore
-from intentproof_receiver.process import collect_rarely
+from intentproof_receiver.process import collect_young_objects
 from intentproof_receiver.status import Encoding
 from intentproof_store import Ledger, LedgerSettings
 
@@ -37,7 +37,7 @@ def run_whole(workload: Workload, folder: Path) -> float:
     """Events a second, sealing included."""
     places = settings(folder)
     key = create_key(places.home)
-    collect_rarely()  # as `serve` does
+    collect_young_objects()  # as `serve` does
     started = time.perf_counter()
     with Ledger.open(places) as ledger:
         exporter = Exporter(keys=KeyStore(places.home), ledger=ledger)

@@ -25,7 +25,7 @@ from .intake import Intake
 from .keys import KeyStore
 from .logs import configure, log
 from .metrics import LedgerCollector, Metrics
-from .process import collect_rarely, use_little_memory
+from .process import collect_young_objects, use_little_memory
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     configure(config.log_level)
     use_little_memory()
-    collect_rarely()
+    collect_young_objects()
     try:
         asyncio.run(serve(config, new_writer=args.new_writer))
     except (LedgerLocked, LedgerBehind) as error:
