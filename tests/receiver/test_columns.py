@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from intentproof_receiver.columns import block, map_block, wire
+from intentproof_receiver.columns import block, group, map_block, plan, wire
 from intentproof_receiver.decode import Block, Origin, decode_protobuf
 from intentproof_receiver.sorting import SortedSpans
 from intentproof_receiver.wire import Fault
@@ -189,6 +189,7 @@ TEXT_VALUES = (
     *("", " ", "a", " a\t", 'q"', "b\\", "\x00\x1f", "é", "\U0001f600", "x" * 256, "x" * 257),
     *("y" * 4096, "y" * 4097, "{}", "[]", "null", '{"a":1}', '{"b":1,"a":2}', '{"a":1,"a":2}'),
     *("[1,2]", '{"a":1.5}', '{"a":1.0}', '{"é":"ü"}', '{"\U0001f600":1,"\ufb33":2}', "-0", "1,2"),
+    *('{"\ufb33":2,"\U0001f600":1}', '{"\ufb33":2}'),
     *('{"a":{"c":1,"b":2}}', '{"a":9007199254740993}', '{"a":"\\u0041"}', "execute_tool", "TOOL"),
 )
 OTHER_VALUES = (
@@ -225,6 +226,50 @@ def test_each_attribute_with_each_value(key: str, first: bool) -> None:  # noqa:
     body = request_bytes(*raws, *raws[::-1], resource=resource)
     assert outcome(body) == outcome_singly(body)
     assert outcome(body, 150) == outcome_singly(body, 150)
+
+
+@pytest.mark.parametrize("key", [names.INTENT, names.INPUTS, names.OUTPUT, names.ACTION, "a"])
+@pytest.mark.parametrize("text", TEXT_VALUES)
+def test_each_text_by_itself(key: str, text: str) -> None:
+    """A column in which all texts are the same odd one."""
+    message = span_message()
+    if key == names.INTENT:
+        message.ClearField("attributes")
+    message.attributes.append(KeyValue(key=key, value=AnyValue(string_value=text)))
+    body = request_bytes(message, message)
+    assert outcome(body) == outcome_singly(body)
+
+
+def test_a_key_of_the_resource_twice() -> None:
+    """What a resource says twice is counted in each of its spans."""
+    pair = field_bytes(1, field_bytes(1, b"service.name") + field_bytes(2, field_bytes(1, b"s")))
+    body = request_bytes(span_message(1), span_message(2), resource=pair + pair)
+    assert '"intentproof.duplicate_keys":1' in outcome(body)[0][0].attributes
+    assert outcome(body) == outcome_singly(body)
+
+
+def test_shapes_that_seem_to_be_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans are of one group only if all their keys and types are the same, in order."""
+    monkeypatch.setattr(group, "_WEIGHTS", np.ones(group.PAIRS_MAX, np.uint64))
+    bodies = []
+    for order in (("a", "b"), ("b", "a")):
+        message = span_message()
+        for key in order:
+            message.attributes.add(key=key).value.string_value = key
+        bodies.append(message)
+    body = request_bytes(*bodies, *bodies)
+    assert outcome(body) == outcome_singly(body)
+
+
+def test_spans_with_very_many_attributes_have_no_plan() -> None:
+    """What is remembered of shapes is bounded: of long ones nothing is."""
+    message = span_message()
+    for number in range(group.PAIRS_MAX):
+        message.attributes.add(key=f"k{number}").value.int_value = number
+    body = request_bytes(message, message)
+    before = plan.plan_of.cache_info().currsize
+    assert outcome(body) == outcome_singly(body)
+    assert plan.plan_of.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("marker", MARKERS)

@@ -36,6 +36,4 @@ def _constants_of(
     except SpanRejected:
         return None
     attributes = orjson.loads(event.attributes or "{}") if event else {}
-    if names.DUPLICATE_KEYS in attributes:
-        return None
     return tuple((key, orjson.dumps(value).decode()) for key, value in attributes.items())
