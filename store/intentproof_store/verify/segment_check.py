@@ -209,4 +209,7 @@ def _is_sorted(traces: pa.Array, indexes: pa.Array) -> bool:
 
 def _key(trace_id: str | None, log_index: int | None) -> tuple[str, int]:
     # Rows without a trace id come last: U+FFFF is after every hex digit.
-    return trace_id if trace_id is not None else "\uffff", log_index if log_index is not None else -1
+    return (
+        trace_id if trace_id is not None else "\uffff",
+        log_index if log_index is not None else -1,
+    )
