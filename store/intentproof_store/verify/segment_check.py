@@ -200,11 +200,13 @@ def _check_order(
 
 
 def _is_sorted(traces: pa.Array, indexes: pa.Array) -> bool:
-    """Whether no row comes before the one above it. Neither column has nulls."""
+    """Whether there are rows, and none comes before the one above it. No column has nulls."""
+    if not len(traces):
+        return False
     trace, above = traces.slice(1), traces.slice(0, len(traces) - 1)
     follows = pc.greater_equal(indexes.slice(1), indexes.slice(0, len(indexes) - 1))
     rises = pc.or_(pc.greater(trace, above), pc.and_(pc.equal(trace, above), follows))
-    return len(traces) > 0 and pc.all(rises).as_py() is not False  # null where there is one row
+    return pc.all(rises).as_py() is not False  # null where there is one row
 
 
 def _key(trace_id: str | None, log_index: int | None) -> tuple[str, int]:
