@@ -19,9 +19,6 @@ from intentproof_schemas import CONTEXT_DOMAIN, PAYLOAD_DOMAIN, SALT_BYTES, VERS
 from .columns import COLUMNS
 
 _EMPTY_SERVICE = b'"service.name":""'  # an empty name is null in the column
-_SPECIAL = np.zeros(256, bool)
-_SPECIAL[:0x20] = True
-_SPECIAL[[0x22, 0x5C]] = True
 # Leaf keys of an event in canonical order: (key, column or None, always present).
 _MEMBERS = (
     ("action", True),
@@ -85,8 +82,8 @@ def _sound(rows: pa.RecordBatch, *, tenant: str, writer: str) -> "np.ndarray[Any
     columns = {
         "context": contexts,
         "payload": payloads,
-        "tenant": pa.scalar(f'"{tenant}"'),
-        "v": pa.scalar(f'"{VERSION}"'),
+        "tenant": f'"{tenant}"',
+        "v": f'"{VERSION}"',
     }
     rebuilt = _leaves(rows, columns)
     same = pc.fill_null(pc.equal(rebuilt.cast(pa.binary()), rows.column("leaf")), fill_value=False)
@@ -102,13 +99,20 @@ def _sound(rows: pa.RecordBatch, *, tenant: str, writer: str) -> "np.ndarray[Any
 
 def _quoted(column: pa.Array) -> pa.Array:
     """A text column as JSON strings; null stays null."""
-    raw = column.buffers()[2]
-    if raw is not None and _SPECIAL[np.frombuffer(raw, np.uint8)].any():
+    if _has_special(column.buffers()[2]):
         texts = column.to_pylist()
         return pa.array(
             [None if text is None else orjson.dumps(text).decode() for text in texts], pa.string()
         )
     return pc.binary_join_element_wise('"', column, '"', "")
+
+
+def _has_special(raw: pa.Buffer | None) -> bool:
+    """Whether any byte is one that a JSON string escapes: a control, a quote or a backslash."""
+    if not raw:
+        return False
+    values = np.frombuffer(raw, np.uint8)
+    return bool(values.min() < 0x20 or (values == 0x22).any() or (values == 0x5C).any())
 
 
 def _leaves(rows: pa.RecordBatch, ready: dict[str, Any]) -> pa.Array:
@@ -120,17 +124,37 @@ def _leaves(rows: pa.RecordBatch, ready: dict[str, Any]) -> pa.Array:
             column = rows.column(key)
             if not required and column.null_count == len(column):
                 continue
-            if pa.types.is_integer(column.type):
-                value = pc.binary_join_element_wise('"', column.cast(pa.string()), '"', "")
-            else:
-                value = _quoted(column)
-        if required:
-            parts += [f'{separator}"{key}":', value]
+            value = _only_value(column)
+            if value is None:
+                text = column.cast(pa.string()) if pa.types.is_integer(column.type) else column
+                value = _quoted(text)
+        if required or isinstance(value, str):
+            _add(parts, f'{separator}"{key}":', value)
         else:
             member = pc.binary_join_element_wise(f'{separator}"{key}":', value, "")
-            parts.append(pc.fill_null(member, ""))
+            _add(parts, pc.fill_null(member, ""))
         separator = ","
-    return pc.binary_join_element_wise(*parts, "}", "")
+    _add(parts, "}")
+    return pc.binary_join_element_wise(*parts, "")
+
+
+def _add(parts: list[Any], *more: Any) -> None:
+    """Append parts of a join; text that is the same in all rows goes with the text before it."""
+    for part in more:
+        if isinstance(part, str) and parts and isinstance(parts[-1], str):
+            parts[-1] += part
+        else:
+            parts.append(part)
+
+
+def _only_value(column: pa.Array) -> str | None:
+    """The value that all rows of a column have, as a JSON string; None where there are more."""
+    if column.null_count or not len(column):
+        return None
+    first = column[0]
+    if not pc.equal(column[-1], first).as_py() or not pc.all(pc.equal(column, first)).as_py():
+        return None
+    return orjson.dumps(str(first.as_py())).decode()
 
 
 def _members(members: dict[str, pa.Array]) -> pa.Array:
@@ -159,7 +183,8 @@ def _commitments(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, "np.ndarray[
     }
     payloads = {name: rows.column(name) for name in ("error", "inputs", "output")}
     context, payload = _members(contexts), _members(payloads)
-    clear = _read_one_way(context, contexts) & _read_one_way(payload, payloads)
+    clear = _read_one_way(context, contexts, attributes)
+    clear &= _read_one_way(payload, payloads, *payloads.values())
     for name in ("context_salt", "payload_salt"):
         salt_bytes = pc.binary_length(rows.column(name))
         clear &= pc.equal(salt_bytes, SALT_BYTES).to_numpy(zero_copy_only=False)
@@ -181,30 +206,40 @@ def _commitments(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, "np.ndarray[
 
 def _quoted_hashes(domain: bytes, salts: pa.Array, texts: list[bytes]) -> pa.Array:
     sha256 = hashlib.sha256
-    return pa.array(
-        [
-            f'"sha256:{sha256(domain + salt + text).hexdigest()}"'
-            for salt, text in zip(salts.to_pylist(), texts, strict=True)
-        ],
-        pa.string(),
+    digests = [
+        sha256(domain + salt + text).digest()
+        for salt, text in zip(salts.to_pylist(), texts, strict=True)
+    ]
+    # One column of hex digits made at once: each is 64 of them.
+    ends = np.arange(0, 64 * len(digests) + 1, 64, dtype=np.int32)
+    digits = b"".join(digests).hex().encode()
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(digits)]
+    return pc.binary_join_element_wise(
+        '"sha256:', pa.Array.from_buffers(pa.string(), len(digests), buffers), '"', ""
     )
 
 
-def _read_one_way(joined: pa.Array, members: dict[str, pa.Array]) -> "np.ndarray[Any, Any]":
-    """Which rows name each member just where it stands.
+def _read_one_way(
+    joined: pa.Array, members: dict[str, pa.Array], *raw: pa.Array
+) -> "np.ndarray[Any, Any]":
+    """Which rows name each member just where it stands; `raw`: the members that are JSON as it is.
 
-    Each row that has a member names it at least once. So where a name stands in all rows together
-    as often as there are such rows, it stands once in each; only else are rows counted one by one.
+    A name with its quotes and colon cannot stand in a member written as a JSON string: there each
+    quote has a backslash before it, or ends the string, with a comma or brace behind it. Nor can it
+    begin in one piece and end in the next: raw members stand between a colon and a comma or brace.
+    So where no raw member has one of the names, each stands once in each row that has the member;
+    only else are rows counted one by one.
     """
+    marks = {name: f'"{name}":'.encode() for name in members}
+    texts = [bytes(column.buffers()[2] or b"") for column in raw]
+    if not any(mark in text for mark in marks.values() for text in texts):
+        return np.ones(len(joined), bool)
     clear = np.ones(len(joined), bool)
-    everything = bytes(joined.buffers()[2] or b"")
+    rows = joined.to_pylist()
     for name, values in members.items():
-        mark = f'"{name}":'.encode()
-        if everything.count(mark) != len(values) - values.null_count:
-            present = pc.is_valid(values).to_pylist()
-            texts = joined.to_pylist()
-            counts = (text.count(mark) == has for text, has in zip(texts, present, strict=True))
-            clear &= np.fromiter(counts, bool, len(joined))
+        present = pc.is_valid(values).to_pylist()
+        counts = (text.count(marks[name]) == has for text, has in zip(rows, present, strict=True))
+        clear &= np.fromiter(counts, bool, len(joined))
     return clear
 
 

@@ -41,6 +41,8 @@ def row_groups(batches: list[pa.RecordBatch], group_rows: int) -> Iterator[pa.Ta
     keys = pa.RecordBatch.from_arrays([pa.concat_arrays(columns[name]) for name in names], names)
     order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in names])
     gathers = [_gather(field, columns.pop(field.name)) for field in GROUP_SCHEMA]
+    # Once a segment: the chunks of narrow columns are gone, and the writer needs memory next.
+    pa.default_memory_pool().release_unused()
     for at in range(0, len(order), group_rows):
         places = order.slice(at, group_rows)
         yield pa.Table.from_arrays([gather(places) for gather in gathers], schema=GROUP_SCHEMA)

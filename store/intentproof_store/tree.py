@@ -10,7 +10,7 @@ from pathlib import Path
 from .durable import write_files
 from .errors import StoreError
 from .layout import TILE_WIDTH, tile_path
-from .merkle import HASH_BYTES, Frontier, frontier_ranges, split_hashes, subtree_root
+from .merkle import HASH_BYTES, Frontier, frontier_ranges, subtree_root
 
 _TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 _TILE_BYTES = TILE_WIDTH * HASH_BYTES
@@ -58,7 +58,7 @@ class TileTree:
         above = self._size >> (_TILE_LEVELS * tile_level)
         start = (index << within) - (above - len(tail) // HASH_BYTES)
         run = bytes(tail[start * HASH_BYTES : (start + (1 << within)) * HASH_BYTES])
-        return subtree_root(split_hashes(run))
+        return subtree_root(run)
 
     def extend(self, hashed_leaves: bytes) -> None:
         """Append leaf hashes, 32 bytes each, and write every tile that became full.
@@ -131,7 +131,7 @@ def _full_tiles(
         for at in range(full):
             tile = bytes(tail[at * _TILE_BYTES : (at + 1) * _TILE_BYTES])
             yield level, first + at, tile
-            parents += subtree_root(split_hashes(tile))
+            parents += subtree_root(tile)
         del tail[: full * _TILE_BYTES]
         level, hashes = level + 1, bytes(parents)
 

@@ -343,3 +343,24 @@ def test_times_anywhere_in_int64_are_no_problem(inputs: str, started: int, took:
     add_event(maker, one)
     report = check_batch(maker.batch(0), tenant=TENANT, writer=WRITER)
     assert report.problems == []
+
+
+@pytest.mark.parametrize("column", COLUMNS[1:])
+def test_a_column_altered_alike_in_all_rows_is_reported(column: str) -> None:
+    """A value that every row of a batch shows is checked like one that stands alone."""
+    rows = [dict(ROWS[1], log_index=index) for index in range(3)]
+    other = next(
+        (r[column] for r in ROWS if r[column] is not None and r[column] != rows[0][column]), None
+    )
+    for row in rows:
+        row[column] = other
+    if other == ROWS[1][column]:
+        assert column == "error"  # no other value to show: covered by the splices
+        return
+    assert fast(rows) == {index: slow(row) for index, row in enumerate(rows)}
+    assert len(fast(rows)) == len(rows)
+
+
+def test_a_batch_without_rows_has_no_problem() -> None:
+    """No rows, nothing to report."""
+    assert fast([]) == {}

@@ -1,5 +1,6 @@
 """Segments: how one is written, and which files among them count."""
 
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -253,3 +254,24 @@ def test_a_segment_knows_its_date_and_note(layout: Layout) -> None:
     (segment,) = find_segments(layout, TENANT)[0]
     assert (segment.path, segment.day) == (path, DAY)
     assert replace(segment.note, sha256="", size_bytes=0) == SegmentNote(ORIGIN, 0, 4, 0, 0, "")
+
+
+def test_every_value_survives_the_sorting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Absent, empty, short and long values come back as they were, from slices and small groups."""
+    monkeypatch.setattr(rowgroups_module, "ROW_GROUP_ROWS", 7)
+    maker = RowMaker(TENANT, WRITER, NOON_NS)
+    for number in range(40):
+        output = (None, "1", '"' + "x" * 12 + '"', '"' + "y" * 5_000 + '"')[number % 4]
+        error = '{"message":"m","name":"n"}' if number % 5 == 0 else None
+        one = event(number, output=output, error=error)
+        maker.add_event(one, "event", context_text(one), payload_text(one))
+        if number % 9 == 0:
+            maker.add_detail("gap", {"reason": "x", "message": "z" * number})
+    rows = maker.batch(0)
+    cuts = [0, 1, 3, 17, 18, rows.num_rows]
+    slices = [rows.slice(a, b - a) for a, b in itertools.pairwise(cuts)]
+    write_segment(slices, tmp_path / "x.parquet")
+    assert slices == []
+    table = pq.read_table(tmp_path / "x.parquet")
+    assert table.sort_by("log_index").equals(pa.Table.from_batches([rows]))
+    assert table["trace_id"].to_pylist()[-5:] == [None] * 5

@@ -20,14 +20,14 @@ from pathlib import Path
 from ..errors import StoreError
 from ..files import read_regular
 from ..layout import TILE_WIDTH, tile_path
-from ..merkle import HASH_BYTES, Frontier, root_of
+from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
 from .told import check_erased, check_quarantine
 
-_ABSENT = bytes(HASH_BYTES)
+_TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,46 @@ class Gathered:
     hot: Sequence[LeavesReport]
 
 
+class _TiledFrontier(Frontier):
+    """A frontier that keeps the hashes of the tiles above the leaves: it makes each on its way."""
+
+    __slots__ = ("tiles",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tiles: list[bytearray] = []  # of level 1 on
+
+    def append_subtree(self, root: bytes, level: int) -> None:
+        """As in a frontier; every eighth level above the leaves stands in a tile."""
+        node, above, end = root, self.size >> level, self.size + (1 << level)
+        self._keep(node, level)
+        while above & 1:
+            node = node_hash(self.nodes.pop(), node)
+            above >>= 1
+            level += 1
+            self._keep(node, level)
+        self.nodes.append(node)
+        self.size = end
+
+    def _keep(self, node: bytes, level: int) -> None:
+        if level and level % _TILE_LEVELS == 0:
+            if level // _TILE_LEVELS > len(self.tiles):
+                self.tiles.append(bytearray())
+            self.tiles[level // _TILE_LEVELS - 1] += node
+
+
 class _Walk:
     """The tree while it grows, with the hashes of the tiles' levels."""
 
     def __init__(self) -> None:
-        self.frontier = Frontier()
-        self.levels: list[bytearray] = [bytearray()]
+        self.frontier = _TiledFrontier()
+        self.leaves = bytearray()
         self.roots: dict[int, bytes] = {}
+
+    @property
+    def levels(self) -> list[bytearray]:
+        """The hashes of every level of tiles."""
+        return [self.leaves, *self.frontier.tiles]
 
     def extend(self, hashes: bytes, stops: Iterator[int], stop: int | None) -> int | None:
         """Append leaf hashes, noting the root at every stop; the next stop."""
@@ -66,7 +99,7 @@ class _Walk:
             while stop is not None and stop <= self.frontier.size:
                 self.roots[stop] = self.frontier.root()
                 stop = next(stops, None)
-        self.levels[0] += hashes
+        self.leaves += hashes
         return stop
 
 
@@ -174,14 +207,6 @@ def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Seq
 
 def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:
     """Each tile that stands is what the leaves make, as far as the leaves reach."""
-    level = 0
-    while len(levels[level]) >= HASH_BYTES * TILE_WIDTH:
-        hashes = levels[level]
-        above = bytearray()
-        for at in range(0, len(hashes) - len(hashes) % (TILE_WIDTH * HASH_BYTES), 8192):
-            above += root_of([bytes(hashes[k : k + 32]) for k in range(at, at + 8192, 32)])
-        levels.append(above)
-        level += 1
     for level, hashes in enumerate(levels):
         for index in range(len(hashes) // (TILE_WIDTH * HASH_BYTES) + 1):
             start = index * TILE_WIDTH * HASH_BYTES

@@ -74,22 +74,30 @@ class LeavesReport:
         self.taken += len(hashes)
         return True
 
-    def add(self, batch: pa.RecordBatch, checked: BatchReport, file: str) -> None:
-        """Take a checked batch; a log index outside or twice is a problem."""
-        indexes = batch.column("log_index").to_pylist()
-        rest = [] if self._place_all(batch.column("log_index"), checked.leaf_hashes) else indexes
-        for index, hashed in zip(rest, checked.leaf_hashes, strict=False):
+    def _place_each(
+        self, indexes: list[int | None], is_event: list[bool], hashes: list[bytes], file: str
+    ) -> None:
+        """Put each hash in its place, as far as it has one that is free."""
+        for index, event, hashed in zip(indexes, is_event, hashes, strict=True):
             place = -1 if index is None else (index - self.first) * HASH_BYTES
+            if 0 <= place < len(self.hashes) and event:
+                self.event_indexes[place // HASH_BYTES] = 1
             if not 0 <= place < len(self.hashes) or self.hashes[place : place + 32] != _ABSENT:
                 message = f"log index {index} is twice or outside the segment"
                 self.problems.append(Problem("column_differs", message, file, index))
                 continue
             self.hashes[place : place + HASH_BYTES] = hashed
             self.taken += 1
-        events = pc.indices_nonzero(pc.equal(batch.column("kind"), "event")).to_pylist()
-        for row in events:
-            if indexes[row] is not None and self.first <= indexes[row] < self.end:
-                self.event_indexes[indexes[row] - self.first] = 1
+
+    def add(self, batch: pa.RecordBatch, checked: BatchReport, file: str) -> None:
+        """Take a checked batch; a log index outside or twice is a problem."""
+        column = batch.column("log_index")
+        is_event = pc.equal(batch.column("kind"), "event")
+        if self._place_all(column, checked.leaf_hashes):
+            events = column.filter(is_event).to_numpy() - self.first
+            np.frombuffer(self.event_indexes, np.uint8)[events] = 1
+        else:
+            self._place_each(column.to_pylist(), is_event.to_pylist(), checked.leaf_hashes, file)
         for problem in checked.problems[: _PROBLEMS_MAX - len(self.problems)]:
             self.problems.append(Problem(problem.code, problem.message, file, problem.log_index))
         for index in checked.unsupported:
@@ -178,15 +186,32 @@ def _check_order(
     report: LeavesReport, rows: pa.RecordBatch, before: tuple[str, int] | None, file: str
 ) -> tuple[str, int] | None:
     """Rows stand by trace id, then log index; a reader's statistics rely on it."""
-    # Rows without a trace id come last: U+FFFF is after every hex digit.
-    keys = [
-        (trace if trace is not None else "\uffff", index if index is not None else -1)
-        for trace, index in zip(
-            rows.column("trace_id").to_pylist(), rows.column("log_index").to_pylist(), strict=True
-        )
-    ]
+    traces, indexes = rows.column("trace_id"), rows.column("log_index")
+    if not traces.null_count and not indexes.null_count and _is_sorted(traces, indexes):
+        ends = [_key(traces[at].as_py(), indexes[at].as_py()) for at in (0, -1)]
+        if before is None or ends[0] >= before:
+            return ends[1]
+    keys = [_key(*each) for each in zip(traces.to_pylist(), indexes.to_pylist(), strict=True)]
     if keys != sorted(keys) or (before is not None and keys and keys[0] < before):
         report.problems.append(
             Problem("column_differs", "rows are not sorted by trace id and log index", file)
         )
     return keys[-1] if keys else before
+
+
+def _is_sorted(traces: pa.Array, indexes: pa.Array) -> bool:
+    """Whether there are rows, and none comes before the one above it. No column has nulls."""
+    if not len(traces):
+        return False
+    trace, above = traces.slice(1), traces.slice(0, len(traces) - 1)
+    follows = pc.greater_equal(indexes.slice(1), indexes.slice(0, len(indexes) - 1))
+    rises = pc.or_(pc.greater(trace, above), pc.and_(pc.equal(trace, above), follows))
+    return pc.all(rises).as_py() is not False  # null where there is one row
+
+
+def _key(trace_id: str | None, log_index: int | None) -> tuple[str, int]:
+    # Rows without a trace id come last: U+FFFF is after every hex digit.
+    return (
+        trace_id if trace_id is not None else "\uffff",
+        log_index if log_index is not None else -1,
+    )
