@@ -1,8 +1,8 @@
 """The ids of one segment's events, each with what its record says, in 64 to 130 bytes an id.
 
 Python objects would take three times as much, in pieces so small that the process could not be
-sure to give the memory back. Here it is three arrays, each a mapping of its own. Identity rests on
-all 128 bits of an id's key: the hash of the key only says where to look first.
+sure to give the memory back. Here it is three arrays, large ones mappings of their own. Identity
+rests on all 128 bits of an id's key: the hash of the key only says where to look first.
 """
 
 import mmap
@@ -14,7 +14,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 CELL_WORDS = 2  # an id's key, a content's digest, a number's digest: 16 bytes each
 _ROW_WORDS = 3 * CELL_WORDS
-_ROWS_MIN = 1024
+_ROWS_MIN = 64
+_MAPPED_MIN = 1 << 18  # a process may have some 65,000 mappings, and a store many logs
 _SLOTS_A_ROW = 2
 
 
@@ -140,6 +141,8 @@ class IdTable:
 
 
 def _zeros(count: int, kind: type[np.uint32 | np.uint64]) -> Array:
-    """Zeros in memory that goes back to the system with them, and costs nothing until used."""
+    """Zeros; many of them in memory that goes back to the system with them."""
     size = count * np.dtype(kind).itemsize
+    if size < _MAPPED_MIN:
+        return np.zeros(count, kind)
     return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), kind)
