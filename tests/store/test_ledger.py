@@ -424,11 +424,14 @@ def test_a_group_is_ordered_by_kind_and_arrival(tmp_path: Path) -> None:
         event_columns([event(1)]).set_column(
             6, pa.field("started_ns", pa.int64()), pa.nulls(1, pa.int64())
         ),
+        event_columns([event(1)]).set_column(
+            4, pa.field("action", pa.string()), pa.array([b"\xff"]).view(pa.string())
+        ),
     ],
-    ids=["others", "names", "no times"],
+    ids=["others", "names", "no times", "no text"],
 )
 def test_columns_that_are_no_events_are_refused(tmp_path: Path, columns: pa.RecordBatch) -> None:
-    """A batch that has not the columns of events, or lacks times, is refused at once."""
+    """A batch without the columns of events, without times or UTF-8, is refused at once."""
     here = place(tmp_path)
     with here.ledger() as ledger:
         with pytest.raises(EventsInvalid):
