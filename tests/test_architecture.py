@@ -59,7 +59,10 @@ PURE: dict[str, set[str] | None] = {
     },
     "tree": {"tile_hashes"},
 }
-PENS = ("ledger", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory")
+PENS = (
+    *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
+    *("rows", "leafcolumns", "textcolumns", "events"),
+)
 
 
 @dataclass(frozen=True)

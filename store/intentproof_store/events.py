@@ -35,15 +35,26 @@ def event_columns(events: Sequence[ExecutionEvent]) -> pa.RecordBatch:
         columns = [
             _column(name, column) for name, column in zip(EVENT_SCHEMA.names, values, strict=True)
         ]
-        return checked_events(pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA))
+        return _with_times(pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA))
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
         raise EventsInvalid(str(error)) from error
 
 
 def checked_events(events: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, if it has the columns of events; its values are taken as they are."""
+    """The batch, if it has the columns of events; its values are taken as they are.
+
+    But text must be UTF-8: bytes that are not would stand in leaves that nobody can read.
+    """
     if not events.schema.equals(EVENT_SCHEMA):
         raise EventsInvalid("a batch without the columns of EVENT_SCHEMA")
+    try:
+        events.validate(full=True)
+    except pa.ArrowException as error:
+        raise EventsInvalid(str(error)) from error
+    return _with_times(events)
+
+
+def _with_times(events: pa.RecordBatch) -> pa.RecordBatch:
     if any(events.column(name).null_count for name in _TIMES):
         raise EventsInvalid("an event without its times")
     return events

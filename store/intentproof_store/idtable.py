@@ -1,10 +1,11 @@
 """The ids of one segment's events, each with what its record says, in 64 to 130 bytes an id.
 
-Python objects would take four times as much, in pieces so small that the process could never give
-the memory back. Here it is two arrays. Identity rests on all 128 bits of an id's key: the hash of
-the key only says where to look first.
+Python objects would take three times as much, in pieces so small that the process could not be
+sure to give the memory back. Here it is three arrays, large ones mappings of their own. Identity
+rests on all 128 bits of an id's key: the hash of the key only says where to look first.
 """
 
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 CELL_WORDS = 2  # an id's key, a content's digest, a number's digest: 16 bytes each
 _ROW_WORDS = 3 * CELL_WORDS
-_ROWS_MIN = 1024
+_ROWS_MIN = 64
+_MAPPED_MIN = 1 << 18  # a process may have some 65,000 mappings, and a store many logs
 _SLOTS_A_ROW = 2
 
 
@@ -43,9 +45,9 @@ class IdTable:
     """A hash table from an id's key to a row: the key, a content and a number. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._rows: Array = np.empty((_ROWS_MIN, _ROW_WORDS), np.uint64)
-        self._hashes: Array = np.empty(_ROWS_MIN, np.uint64)
-        self._slots: Array = np.zeros(_ROWS_MIN * _SLOTS_A_ROW, np.uint32)
+        self._rows = _zeros(_ROWS_MIN * _ROW_WORDS, np.uint64).reshape(-1, _ROW_WORDS)
+        self._hashes = _zeros(_ROWS_MIN, np.uint64)
+        self._slots = _zeros(_ROWS_MIN * _SLOTS_A_ROW, np.uint32)
         self._count = 0
 
     def __len__(self) -> int:
@@ -109,15 +111,15 @@ class IdTable:
     def _grow(self) -> None:
         rows = self._rows
         size = max(2 * len(rows), 1 << (self._count - 1).bit_length())
-        self._rows = np.empty((size, _ROW_WORDS), np.uint64)
+        self._rows = _zeros(size * _ROW_WORDS, np.uint64).reshape(-1, _ROW_WORDS)
         self._rows[: len(rows)] = rows
         hashes = self._hashes
-        self._hashes = np.empty(size, np.uint64)
+        self._hashes = _zeros(size, np.uint64)
         self._hashes[: len(hashes)] = hashes
 
     def _index(self) -> None:
         size = max(_ROWS_MIN, 1 << (self._count - 1).bit_length() if self._count else 0)
-        self._slots = np.zeros(2 * size * _SLOTS_A_ROW, np.uint32)
+        self._slots = _zeros(2 * size * _SLOTS_A_ROW, np.uint32)
         self._claim(0)
 
     def _claim(self, first: int) -> None:
@@ -136,3 +138,11 @@ class IdTable:
         """Where the way of each id begins, and its stride: odd, so that it meets every slot."""
         slots = hashes & np.uint64(len(self._slots) - 1)
         return slots, (hashes >> np.uint64(32)) | np.uint64(1)
+
+
+def _zeros(count: int, kind: type[np.uint32 | np.uint64]) -> Array:
+    """Zeros; many of them in memory that goes back to the system with them."""
+    size = count * np.dtype(kind).itemsize
+    if size < _MAPPED_MIN:
+        return np.zeros(count, kind)
+    return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), kind)

@@ -44,8 +44,6 @@ _NUMBERS = (
     "dropped_links_count",
 )
 _HEX_BYTES = 64
-_CONTEXT, _PAYLOAD = pa.scalar(CONTEXT_DOMAIN), pa.scalar(PAYLOAD_DOMAIN)
-_NOTHING = pa.scalar(b"")
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,8 @@ def make_leaves(
     context_salt = _cells(salts[: rows * SALT_BYTES], SALT_BYTES, pa.binary())
     payload_salt = _cells(salts[rows * SALT_BYTES :], SALT_BYTES, pa.binary())
     fixed: dict[str, Piece] = {
-        "context": _commitments(_CONTEXT, context_salt, texts.context),
-        "payload": _commitments(_PAYLOAD, payload_salt, texts.payload),
+        "context": _commitments(CONTEXT_DOMAIN, context_salt, texts.context),
+        "payload": _commitments(PAYLOAD_DOMAIN, payload_salt, texts.payload),
         "kind": kinds,
         "tenant": tenant,
         "received_ns": str(received_ns),
@@ -173,9 +171,11 @@ def _leaf_pieces(pieces: dict[str, Piece]) -> list[Piece]:
     return made
 
 
-def _commitments(domain: pa.Scalar, salts: pa.Array, texts: pa.Array) -> pa.Array:
+def _commitments(domain: bytes, salts: pa.Array, texts: pa.Array) -> pa.Array:
     """The hex SHA-256 of domain, salt and text of each row."""
-    salted = pc.binary_join_element_wise(domain, salts, texts.view(pa.binary()), _NOTHING)
+    # Scalars are not made at import: the first one brings pandas in, where it is installed.
+    before, between = pa.scalar(domain, pa.binary()), pa.scalar(b"", pa.binary())
+    salted = pc.binary_join_element_wise(before, salts, texts.view(pa.binary()), between)
     digests = b"".join([made.digest() for made in map(hashlib.sha256, salted.to_pylist())])
     return _cells(digests.hex().encode(), _HEX_BYTES, pa.string())
 

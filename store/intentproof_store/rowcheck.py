@@ -34,7 +34,7 @@ from intentproof_schemas import (
 
 from .fastcheck import unvouched_rows
 from .fromrow import event_of_row
-from .rows import service_name
+from .servicename import service_name
 
 _TEXT_KEYS = (
     "kind",

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from intentproof_schemas import detail_leaf, names, numbered_leaf
+from intentproof_schemas import detail_leaf, numbered_leaf
 
 from .columns import COLUMNS, SEGMENT_SCHEMA
 from .events import EVENT_SCHEMA
 from .fromrow import event_of_row
-from .idtable import Array
 from .leafcolumns import EventTexts, make_leaves
+from .servicename import SERVICE_MARK, service_name
 from .textcolumns import Piece
 
 _MOMENT = pa.timestamp("us", tz="UTC")
@@ -130,15 +130,11 @@ def _times(events: pa.RecordBatch) -> Columns:
     }
 
 
-def _milliseconds(took: Array) -> Array:
+def _milliseconds(took: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     if took.max() <= _EXACT_MAX:
-        made: Array = took / 1000
+        made: np.ndarray[Any, Any] = took / 1000
         return made
     return np.array([each / 1000 for each in took.tolist()])  # as exact as from Python's integers
-
-
-_SERVICE = f'"{names.SERVICE_NAME}":'
-_MARK = _SERVICE.encode()
 
 
 def _service_names(attributes: pa.Array) -> pa.Array:
@@ -149,7 +145,7 @@ def _service_names(attributes: pa.Array) -> pa.Array:
     if name is not None and attributes.null_count == 0:
         raw = _bytes(attributes)
         # The mark is the member itself, of which a row has one: as many as rows is one in each.
-        if raw.count(_MARK + orjson.dumps(name)) == rows:
+        if raw.count(SERVICE_MARK.encode() + orjson.dumps(name)) == rows:
             return _repeated(name, rows)
     texts = attributes.to_pylist()
     return pa.array([service_name(text) if text else None for text in texts], pa.string())
@@ -160,19 +156,3 @@ def _bytes(column: pa.Array) -> bytes:
     ends = np.frombuffer(places, np.int32, len(column) + 1, column.offset * 4)
     raw: bytes = data.slice(int(ends[0]), int(ends[-1] - ends[0])).to_pybytes()
     return raw
-
-
-def service_name(attributes: str) -> str | None:
-    """The service's name, where an event's attributes have one that is text.
-
-    Attributes are flat and quotation marks in strings are escaped: the mark is the member itself.
-    """
-    at = attributes.find(_SERVICE)
-    if at < 0:
-        return None
-    start = at + len(_SERVICE)
-    end = attributes.find('"', start + 1)
-    if attributes[start] == '"' and "\\" not in attributes[start:end]:
-        return attributes[start + 1 : end] or None
-    value = orjson.loads(attributes).get(names.SERVICE_NAME)
-    return value or None if isinstance(value, str) else None

@@ -22,6 +22,7 @@ from .leafcolumns import EventTexts, event_texts
 from .records import StoredTellings, Tellings, Verdict, merged, record_of
 
 RECENT_IDS_MAX = 50_000
+_RECENT_SEGMENTS_MAX = 8  # each is asked for each batch
 
 LookUp = Callable[[Sequence[str], Sequence[Path]], pa.RecordBatch]
 
@@ -196,7 +197,7 @@ class Sameness:
         self._runs.add_segment(generation.day, path)
         # Generations are sealed in order.
         done = self._older[: self._older.index(generation) + 1]
-        while sum(map(len, done)) > RECENT_IDS_MAX:
+        while len(done) > _RECENT_SEGMENTS_MAX or sum(map(len, done)) > RECENT_IDS_MAX:
             oldest = done.pop(0)
             self._older.remove(oldest)
             more = self._digests.keyed(b"".join(oldest.records))

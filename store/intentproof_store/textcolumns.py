@@ -5,7 +5,6 @@ rows is one text, merged with the constants around it, and quotation marks are a
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -13,9 +12,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Piece: TypeAlias = (
-    "str | pa.Array"  # one text for all rows, "" where all are null; or one for each row
-)
+# One text for all rows, "" where all are null; or one for each row.
+Piece: TypeAlias = "str | pa.Array"
+_STRING = pa.string()
 _FIRST_PRINTABLE = 0x20
 
 
@@ -66,9 +65,8 @@ def joined(pieces: Iterable[Piece], rows: int, *, between: str = "") -> pa.Array
     )
 
 
-@lru_cache(maxsize=256)  # most constants come back with the next batch
 def _scalar(text: str) -> pa.Scalar:
-    return pa.scalar(text, pa.string())
+    return pa.scalar(text, _STRING)  # with its type, or finding that would take the most time
 
 
 def _same_in_all(column: pa.Array) -> tuple[bytes, int | None]:

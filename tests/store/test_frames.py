@@ -1,6 +1,7 @@
 """Hot frames: what is written reads back, and whatever befalls the bytes is noticed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -172,6 +173,16 @@ def hot_log(folder: Path, number: int = 1) -> HotLog:
 
 def new_frames(*firsts: int) -> Sequence[NewFrame]:
     return [NewFrame(TENANT, batch(first, 2), "2026-11-21") for first in firsts]
+
+
+def test_rows_of_our_own_frames_need_the_key() -> None:
+    """Rows come back unchecked only where key, writer and bytes are those of the MAC."""
+    whole_frame = read_frame(frame(1, write_rows(batch(0, 3))), 0)
+    assert whole_frame.own_rows(KEY, WRITER).equals(whole_frame.rows())
+    with pytest.raises(FrameInvalid):
+        whole_frame.own_rows(bytes(32), WRITER)
+    with pytest.raises(FrameInvalid):
+        replace(whole_frame, body=whole_frame.body[:-1]).own_rows(KEY, WRITER)
 
 
 def test_a_hot_log_reads_its_frames_back(tmp_path: Path) -> None:

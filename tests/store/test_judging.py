@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,3 +130,38 @@ def test_what_was_refused_is_new_again(count: int) -> None:
         assert judge(sameness, new + old) == [Verdict.NEW] * count + [Verdict.DUPLICATE] * count
         assert judge(sameness, new) == [Verdict.DUPLICATE] * count
         sameness.discard()
+
+
+def test_many_small_segments_are_looked_up_not_remembered() -> None:
+    """Only the last segments' ids stay as they are; an older one is found in its segment."""
+    asked: list[tuple[list[str], list[Path]]] = []
+    stored: dict[Path, pa.RecordBatch] = {}
+
+    def from_segments(ids: Sequence[str], paths: Sequence[Path]) -> pa.RecordBatch:
+        asked.append((list(ids), list(paths)))
+        rows = pa.concat_batches([stored[path] for path in paths])
+        return rows.filter(pc.is_in(rows.column("event_id"), value_set=pa.array(ids)))
+
+    sameness = Sameness(look_up=from_segments, today=TODAY)
+    for number in range(30):
+        told = Telling(number, 0, 1, "s")
+        assert judge(sameness, [told]) == [Verdict.NEW]
+        sameness.commit()
+        maker = RowMaker(TENANT, WRITER, NOON_NS)
+        columns = event_columns([told.event()])
+        maker.add_events(columns, event_texts(columns), "event")
+        path = Path(f"{number}")
+        stored[path] = maker.batch(number)
+        sameness.sealed(sameness.cut(TODAY, TODAY), path)
+    assert len(sameness._older) <= 8
+    assert asked == []
+    again = [
+        Telling(1, 0, 1, "s"),
+        Telling(2, 9, 1, "s"),
+        Telling(4, 0, 2, "s"),
+        Telling(29, 0, 1, "s"),
+    ]
+    assert judge(sameness, again) == [
+        *(Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.NUMBERED, Verdict.DUPLICATE)
+    ]
+    assert [ids for ids, _ in asked] == [sorted(told.event().event_id for told in again[:3])]

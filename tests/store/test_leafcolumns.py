@@ -28,7 +28,8 @@ from intentproof_store.fromrow import event_of_row
 from intentproof_store.leafcolumns import event_texts
 from intentproof_store.merkle import leaf_hash
 from intentproof_store.rowcheck import check_batch
-from intentproof_store.rows import RowMaker, service_name
+from intentproof_store.rows import RowMaker
+from intentproof_store.servicename import service_name
 
 from tests.store.support import NOON_NS, TENANT, WRITER, event
 

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from intentproof_schemas import schema
+from intentproof_schemas import LEAF_BYTES_MAX, schema
 from intentproof_store import (
     Appended,
+    EventsInvalid,
     Ledger,
     StoreUnavailable,
     TenantInvalid,
     Undecodable,
+    event_columns,
 )
 from intentproof_store import checkpoints as checkpoints_module
 from intentproof_store import clerk as clerk_module
@@ -309,12 +312,13 @@ class Held:
         self.armed = threading.Event()
         self.reached = threading.Event()
         self.go = threading.Event()
+        self.now_ns = NOON_NS
 
     def __call__(self) -> int:
         if self.armed.is_set():
             self.reached.set()
             assert self.go.wait(20)
-        return NOON_NS
+        return self.now_ns
 
     def hold(self) -> None:
         self.armed.set()
@@ -373,6 +377,89 @@ def test_a_caller_that_gave_up_on_a_refused_group_does_no_harm(
     assert append(ledger, [event(3)]) == Appended(stored=1)
     ledger.close()
     check_sealed(here)
+
+
+def test_columns_are_taken_as_events_are(tmp_path: Path) -> None:
+    """A batch of columns, a slice of one and a list of events are the same to the ledger."""
+    here = place(tmp_path)
+    columns = event_columns(events(0, 30))
+    with here.ledger() as ledger:
+        assert ledger.append(TENANT, columns.slice(5, 10)).result(20) == Appended(stored=10)
+        assert ledger.append(TENANT, columns).result(20) == Appended(stored=20, duplicates=10)
+        assert append(ledger, events(0, 30)) == Appended(duplicates=30)
+        assert ledger.append(TENANT, columns.slice(0, 0)).result(20) == Appended()
+    assert sorted(check_sealed(here).ids()) == sorted(one.event_id for one in events(0, 30))
+    verified(here)
+
+
+def test_a_group_is_ordered_by_kind_and_arrival(tmp_path: Path) -> None:
+    """In one group: the gap, events and conflicts as they came, numbers, then quarantine."""
+    here, held = place(tmp_path), Held()
+    with here.ledger(held) as ledger:
+        append(ledger, [event(1)])
+        held.hold()
+        held.now_ns -= HOUR_NS
+        tellings = [[event(1, stream_id="s", sequence=1)], [event(2), event(1, inputs="{}")]]
+        told = [ledger.append(TENANT, each, [Undecodable(b"x", "bad")]) for each in tellings]
+        told.append(ledger.append(TENANT, [event(3), event(2)]))
+        held.release()
+        assert [future.result(20) for future in told] == [
+            Appended(duplicates=1, quarantined=1),
+            Appended(stored=1, conflicts=1),
+            Appended(stored=1, duplicates=1),
+        ]
+    log = check_sealed(here)
+    assert log.kinds() == [
+        *("genesis", "event", "gap", "event", "conflict", "event", "numbered", "quarantine")
+    ]
+    assert log.ids() == [event(number).event_id for number in (1, 2, 3)]
+    verified(here)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pa.RecordBatch.from_pydict({"event_id": ["x"]}),
+        event_columns([event(1)]).rename_columns([f"{n}" for n in range(23)]),
+        event_columns([event(1)]).set_column(
+            6, pa.field("started_ns", pa.int64()), pa.nulls(1, pa.int64())
+        ),
+        event_columns([event(1)]).set_column(
+            4, pa.field("action", pa.string()), pa.array([b"\xff"]).view(pa.string())
+        ),
+    ],
+    ids=["others", "names", "no times", "no text"],
+)
+def test_columns_that_are_no_events_are_refused(tmp_path: Path, columns: pa.RecordBatch) -> None:
+    """A batch without the columns of events, without times or UTF-8, is refused at once."""
+    here = place(tmp_path)
+    with here.ledger() as ledger:
+        with pytest.raises(EventsInvalid):
+            ledger.append(TENANT, columns)
+        assert ledger.status().tenants == {}
+
+
+def test_what_cannot_be_written_is_refused_alone(tmp_path: Path) -> None:
+    """Of a group, a lone surrogate or a leaf over its limit costs only those who sent it."""
+    here, held = place(tmp_path), Held()
+    with here.ledger(held) as ledger:
+        append(ledger, [event(0)])
+        held.hold()
+        before = ledger.append(TENANT, [event(1)])
+        with pytest.raises(EventsInvalid, match="surrogate"):
+            ledger.append(TENANT, [event(2), event(3, intent="\ud800")])
+        large = ledger.append(TENANT, [event(4), event(5, action="x" * LEAF_BYTES_MAX)])
+        other = ledger.append("beta", [event(6)])
+        after = ledger.append(TENANT, [event(7), event(4)])
+        held.release()
+        assert before.result(20) == other.result(20) == Appended(stored=1)
+        with pytest.raises(StoreUnavailable, match="limit"):
+            large.result(20)
+        assert after.result(20) == Appended(stored=2)
+        until(lambda: ledger.status().queued_bytes == 0)
+    assert check_sealed(here).ids() == [event(number).event_id for number in (0, 1, 7, 4)]
+    check_sealed(here, "beta")
+    verified(here)
 
 
 def raise_full(*_: object, **__: object) -> None:
