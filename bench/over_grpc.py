@@ -14,10 +14,9 @@ from typing import Any
 import grpc
 import psutil
 
-from .whole import create_key
+from .whole import IN_FLIGHT, create_key
 from .workload import Workload
 
-IN_FLIGHT = 8
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _READY_SECONDS = 60
 _WATCH_SECONDS = 0.05

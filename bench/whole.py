@@ -15,7 +15,7 @@ from intentproof_store import Ledger, LedgerSettings
 
 from .workload import Workload
 
-THREADS = 2  # one waits for the disk while the other decodes
+IN_FLIGHT = 8  # requests, as over gRPC
 
 
 def settings(folder: Path) -> LedgerSettings:
@@ -45,7 +45,7 @@ def run_whole(workload: Workload, folder: Path) -> float:
         def export(body: bytes) -> int:
             return exporter.export(key, body, encoding=Encoding.PROTOBUF).stored
 
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
             stored = sum(pool.map(export, workload.requests))
     if stored != workload.spans:
         raise RuntimeError(f"{stored} of {workload.spans} events were stored")

@@ -96,6 +96,7 @@ def _register(name: str, subparsers: Any) -> None:
     """A room's module registers its commands; one that only runs, such as the demo, has no more."""
     # Before Arrow is loaded: its own pool would keep a segment's worth of memory after each seal.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's, which would wait for nothing
     module = import_module(COMMANDS[name].module)
     if hasattr(module, "register"):
         module.register(subparsers)

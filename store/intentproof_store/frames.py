@@ -29,15 +29,19 @@ _BODY_BYTES_MAX = 1 << 30
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
-def _schema_prefix() -> int:
+_READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # Arrow's end of stream
+
+
+def _schema_message() -> bytes:
+    """What a stream of our rows begins with, and no frame holds."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, SEGMENT_SCHEMA, options=_OPTIONS):
         pass
-    return int(sink.getvalue().size) - len(_END)
+    return bytes(sink.getvalue()).removesuffix(_END)
 
 
-_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # Arrow's end of stream
-_PREFIX = _schema_prefix()
+_SCHEMA = _schema_message()
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Frame:
     def own_rows(self, key: bytes, writer: str) -> pa.RecordBatch:
         """The same of a frame that we wrote: what its MAC covers needs no other look."""
         self.authenticate(key, writer)
-        return pa.ipc.read_record_batch(pa.py_buffer(self.body), SEGMENT_SCHEMA)
+        return _read_batch(self.body)
 
 
 @dataclass(frozen=True)
@@ -83,17 +87,23 @@ def write_rows(batch: pa.RecordBatch) -> memoryview:
     with pa.ipc.new_stream(sink, SEGMENT_SCHEMA, options=_OPTIONS) as stream:
         stream.write_batch(batch)
     written = sink.getvalue()
-    return memoryview(written)[_PREFIX : written.size - len(_END)]
+    return memoryview(written)[len(_SCHEMA) : written.size - len(_END)]
 
 
 def read_rows(body: bytes) -> pa.RecordBatch:
     """The rows of a frame's body. Raises FrameInvalid."""
     try:
-        batch = pa.ipc.read_record_batch(pa.py_buffer(body), SEGMENT_SCHEMA)
+        batch = _read_batch(body)
         batch.validate(full=True)
     except Exception as error:  # altered bytes make the library raise anything
         raise FrameInvalid(f"a frame's rows cannot be read: {error}") from error
     return batch
+
+
+def _read_batch(body: bytes) -> pa.RecordBatch:
+    # As a stream, because only of a stream Arrow can be told to use no threads.
+    stream = pa.py_buffer(b"".join((_SCHEMA, body)))
+    return pa.ipc.open_stream(stream, options=_READ_OPTIONS).read_next_batch()
 
 
 def encode_frame(

@@ -264,7 +264,7 @@ def test_every_value_survives_the_sorting(tmp_path: Path, monkeypatch: pytest.Mo
         output = (None, "1", '"' + "x" * 12 + '"', '"' + "y" * 5_000 + '"')[number % 4]
         error = '{"message":"m","name":"n"}' if number % 5 == 0 else None
         one = event(number, output=output, error=error)
-        maker.add_event(one, "event", context_text(one), payload_text(one))
+        add_event(maker, one)
         if number % 9 == 0:
             maker.add_detail("gap", {"reason": "x", "message": "z" * number})
     rows = maker.batch(0)
