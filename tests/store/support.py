@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +125,22 @@ class Place:
     def crash_image(self, name: str = "crashed") -> "Place":
         """The bytes on disk at this moment, as a process that was killed now would leave them."""
         copy = self.root.parent / name
-        shutil.copytree(self.root, copy)
-        return Place(copy)
+        while True:  # the clerk may be at work: only a copy of one moment is what a kill leaves
+            before = self._stand()
+            with suppress(shutil.Error):
+                shutil.copytree(self.root, copy)
+                if self._stand() == before:
+                    return Place(copy)
+            shutil.rmtree(copy)
+
+    def _stand(self) -> list[tuple[Path, int, int]]:
+        """Every file with its time and size."""
+        found = []
+        for path in sorted(self.root.rglob("*")):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                found.append((path, status.st_mtime_ns, status.st_size))
+        return found
 
     def hot_files(self, writer: str | None = None) -> list[Path]:
         return sorted((self.hot / (writer or self.writer)).glob("*.frames"))
