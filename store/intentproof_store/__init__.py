@@ -31,6 +31,7 @@ from .quarantine import Undecodable
 from .reader import Reader
 from .settings import LedgerSettings
 from .tenantlog import Appended
+from .textcolumns import Piece, joined, json_piece
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -45,6 +46,7 @@ __all__ = [
     "LedgerSettings",
     "LedgerStatus",
     "NoteInvalid",
+    "Piece",
     "ProofInvalid",
     "QueryFailed",
     "QueryRefused",
@@ -60,6 +62,8 @@ __all__ = [
     "document",
     "event_columns",
     "item",
+    "joined",
+    "json_piece",
     "read_trace_id",
     "told_of_correlation",
     "told_of_event",

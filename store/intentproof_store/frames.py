@@ -50,7 +50,7 @@ class Frame:
 
     number: int
     tenant: str
-    body: bytes
+    body: bytes | memoryview
     mac: bytes
     offset: int
     length: int
@@ -90,7 +90,7 @@ def write_rows(batch: pa.RecordBatch) -> memoryview:
     return memoryview(written)[len(_SCHEMA) : written.size - len(_END)]
 
 
-def read_rows(body: bytes) -> pa.RecordBatch:
+def read_rows(body: bytes | memoryview) -> pa.RecordBatch:
     """The rows of a frame's body. Raises FrameInvalid."""
     try:
         batch = _read_batch(body)
@@ -100,7 +100,7 @@ def read_rows(body: bytes) -> pa.RecordBatch:
     return batch
 
 
-def _read_batch(body: bytes) -> pa.RecordBatch:
+def _read_batch(body: bytes | memoryview) -> pa.RecordBatch:
     # As a stream, because only of a stream Arrow can be told to use no threads.
     stream = pa.py_buffer(b"".join((_SCHEMA, body)))
     return pa.ipc.open_stream(stream, options=_READ_OPTIONS).read_next_batch()
@@ -136,7 +136,8 @@ def read_frame(raw: bytes, offset: int) -> Frame:
     end = start + name_bytes + body_bytes
     if end > len(raw):
         raise FrameTorn("the file ends within a frame")
-    name, body = raw[start : start + name_bytes], raw[start + name_bytes : end]
+    view = memoryview(raw)  # a body is large, and copied where it must be only
+    name, body = bytes(view[start : start + name_bytes]), view[start + name_bytes : end]
     if zlib.crc32(body, zlib.crc32(name, zlib.crc32(mac, number & 0xFFFFFFFF))) != checksum:
         raise FrameInvalid(f"the checksum of frame {number} does not hold")
     return Frame(number, name.decode(errors="replace"), body, mac, offset, end - offset)

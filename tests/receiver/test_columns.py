@@ -261,6 +261,14 @@ def test_shapes_that_seem_to_be_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome(body) == outcome_singly(body)
 
 
+def test_spans_without_attributes() -> None:
+    """Where nothing is said about any span, nothing is kept."""
+    bare = SpanMessage(trace_id=b"t" * 16, name="n")
+    body = request_bytes(bare, bare, SpanMessage(), b"")
+    assert outcome(body) == outcome_singly(body)
+    assert outcome(body)[-1] == 4
+
+
 def test_spans_with_very_many_attributes_have_no_plan() -> None:
     """What is remembered of shapes is bounded: of long ones nothing is."""
     message = span_message()

@@ -45,7 +45,7 @@ def whole(path: Path) -> list[tuple[int, str, bytes]]:
                 each.authenticate(KEY, WRITER)
             except FrameInvalid:
                 continue
-            found.append((each.number, each.tenant, each.body))
+            found.append((each.number, each.tenant, bytes(each.body)))
     return found
 
 

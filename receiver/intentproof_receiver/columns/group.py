@@ -80,14 +80,17 @@ def groups_of(spans: SpanColumns, usable: Numbers, *, smallest: int) -> Iterator
 
 def _alike(codes: Numbers, starts: Numbers, counts: Numbers, rows: Numbers) -> Iterator[Numbers]:
     """Rows whose attributes have one weighted sum and number: most likely of one shape."""
+    count = int(counts[0])
+    if count and len(rows) == len(counts) and (counts == count).all():
+        matrix = codes.reshape(-1, count)
+        if (matrix == matrix[0]).all():  # as it is where one program sends
+            yield rows
+            return
     places = np.arange(len(codes)) - np.repeat(starts[:-1], counts)
     weighted = (codes + 1).astype(np.uint64) * _WEIGHTS[np.minimum(places, PAIRS_MAX - 1)]
     sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(weighted)))
     marks = (sums[starts[1:]] - sums[starts[:-1]])[rows]
     marks = marks * np.uint64(PAIRS_MAX + 1) + counts[rows].astype(np.uint64)
-    if (marks == marks[0]).all():
-        yield rows
-        return
     order = np.argsort(marks, kind="stable")
     edges = np.flatnonzero(np.diff(marks[order])) + 1
     yield from np.split(rows[order], edges)

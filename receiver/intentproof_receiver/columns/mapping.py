@@ -5,13 +5,12 @@ or a key in some JSON there twice, are left to the rule itself, which says what 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from intentproof_schemas import Duplicates, canonical, json_value, names
-from intentproof_store import EVENT_SCHEMA
+from intentproof_store import EVENT_SCHEMA, Piece, joined, json_piece
 
 from .group import Group
 from .origins import Constants
@@ -21,9 +20,7 @@ from .texts import (
     default_event_ids,
     hex_texts,
     inputs_texts,
-    join,
     output_texts,
-    quoted,
     trimmed,
 )
 from .wire import COUNTS, INTEGER, NUMBER, TEXT, TRUTH, Numbers
@@ -49,7 +46,7 @@ class Origins:
     known: tuple[Constants, ...]
     of_row: Numbers
 
-    def texts(self, place: int) -> Any:
+    def texts(self, place: int) -> Piece:
         """The text of each span's constant at a place: a column, or one text for all."""
         texts = [constants[place][1] for constants in self.known]
         return texts[0] if len(texts) == 1 else pa.array(texts).take(pa.array(self.of_row))
@@ -124,8 +121,9 @@ def _ids_and_times(group: Group) -> Columns:
         "completed_ns": group.field("end_ns").cast(pa.int64()),
     }
     for name in COUNTS:
-        counts = group.field(name).cast(pa.int64())
-        columns[name] = _null_where(pc.equal(counts, 0), counts)
+        counts = group.field(name)
+        if counts.to_numpy().any():
+            columns[name] = _null_where(pc.equal(counts, 0), counts.cast(pa.int64()))
     return columns
 
 
@@ -174,38 +172,24 @@ def _actions(group: Group, plan: Plan) -> pa.Array:
 def _attributes(group: Group, plan: Plan, origins: Origins) -> pa.Array | None:
     """The event's attributes as JCS, or None where it has none: its own and the constant ones."""
     constants = {key: place for place, (key, _) in enumerate(origins.known[0])}
-    parts: list[Any] = []
+    parts: list[Piece] = []
     for key in sorted({*plan.kept, *constants}):
         parts.append(f'{"," if parts else "{"}"{key}":')
         if key in constants:
             parts.append(origins.texts(constants[key]))
         else:
-            parts.append(_json_values(group, plan.kept[key]))
-    if not parts:
-        return None
-    texts = join(*_merged([*parts, "}"]))
-    return pa.repeat(texts, len(group.rows)) if isinstance(texts, pa.Scalar) else texts
+            parts += _json_values(group, plan.kept[key])
+    return joined([*parts, "}"], len(group.rows)) if parts else None
 
 
-def _merged(parts: list[Any]) -> list[Any]:
-    """Parts with neighbouring single texts made one."""
-    merged: list[Any] = []
-    for part in parts:
-        if isinstance(part, str) and merged and isinstance(merged[-1], str):
-            merged[-1] += part
-        else:
-            merged.append(part)
-    return merged
-
-
-def _json_values(group: Group, place: int) -> Any:
-    """An attribute's values as JSON: a column, or one text for all."""
+def _json_values(group: Group, place: int) -> list[Piece]:
+    """An attribute's values as JSON."""
     kind = group.shape.types[place]
     if kind not in (TEXT, TRUTH, INTEGER, NUMBER):
-        return "null"
+        return ["null"]
     values = group.values(place)
     if kind == TEXT:
-        return quoted(values)
+        return ['"', json_piece(values), '"']
     if kind == INTEGER:
         sound = pc.and_(
             pc.less_equal(values, _INTEGER_MAX), pc.greater_equal(values, -_INTEGER_MAX)
@@ -213,5 +197,5 @@ def _json_values(group: Group, place: int) -> Any:
         _demand(sound.to_numpy(zero_copy_only=False))
     if kind == NUMBER:
         written = [canonical(json_value(value, Duplicates())) for value in values.to_pylist()]
-        return pa.array(written, pa.binary()).cast(pa.string())
-    return values.cast(pa.string())
+        return [pa.array(written, pa.binary()).cast(pa.string())]
+    return [values.cast(pa.string())]

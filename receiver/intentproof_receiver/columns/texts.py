@@ -1,4 +1,4 @@
-"""Columns of text: quoted, trimmed, hex, and read as JSON. Pure."""
+"""Columns of text: trimmed, hex, and read as JSON. Pure."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,29 +12,12 @@ import pyarrow.compute as pc
 from intentproof_schemas import Duplicates, inputs_of, names, output_of
 
 BLANK = "\t\n\r "
-_SPECIAL = np.zeros(256, bool)
-_SPECIAL[:0x20] = True
-_SPECIAL[[0x22, 0x5C]] = True
 _ATOMS = frozenset((str, int, bool, type(None)))
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _DASHES = (8, 13, 18, 23)
 _DIGITS = np.array([at for at in range(36) if at not in _DASHES])
 
 Numbers = np.ndarray[Any, Any]
-
-
-def join(*parts: Any) -> pa.Array:
-    """Texts one after the other; parts are columns and single texts. Null where one is null."""
-    return pc.binary_join_element_wise(*parts, "")
-
-
-def quoted(column: pa.Array) -> pa.Array:
-    """A column of text as JSON strings; null stays null."""
-    raw = column.buffers()[2]
-    if raw is not None and _SPECIAL[np.frombuffer(raw, np.uint8)].any():
-        texts = column.to_pylist()
-        return pa.array([None if t is None else orjson.dumps(t).decode() for t in texts])
-    return join('"', column, '"')
 
 
 def trimmed(column: pa.Array) -> pa.Array:
