@@ -95,6 +95,8 @@ def run_list(args: argparse.Namespace) -> int:
         }
         for key in keys
     ]
+    if not keys:
+        sys.stderr.write(f"no key in {path}: create one with `intentproof-otel keys create`\n")
     if args.json:
         sys.stdout.write(json.dumps({"keys": shown}) + "\n")
         return 0

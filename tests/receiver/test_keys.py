@@ -189,9 +189,11 @@ def test_commands(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_list_without_keys(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where no key was ever made the list is empty."""
+    """Where no key was ever made the list is empty, and people are told where we looked."""
     assert main(["keys", "list", "--json", "--home", str(home)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"keys": []}
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"keys": []}
+    assert str(home) in shown.err
 
 
 def test_revoking_an_unknown_key(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
