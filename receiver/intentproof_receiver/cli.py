@@ -56,21 +56,29 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (contract §7)."""
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _code_of(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has what it wanted (`| head`). Python flushes stdout again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    return code
+
+
+def _code_of(argv: list[str]) -> int:
+    """The exit code of a command, however it ends."""
+    try:
+        return _run(argv)
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         return INTERNAL
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK
     except ModuleNotFoundError as error:
-        return _missing(error, _command_of(sys.argv[1:] if argv is None else argv))
+        return _missing(error, _command_of(argv))
     except Exception as error:  # noqa: BLE001 - the last resort: a line, not a traceback
         return _failed(error)
-    return code
 
 
 def _run(argv: list[str]) -> int:

@@ -164,8 +164,9 @@ def test_places(monkeypatch: pytest.MonkeyPatch, before: bool) -> None:  # noqa:
     assert (seen[1].store, seen[1].hot) == (Path("proofs"), Path("proofs/hot"))
 
 
-def test_a_reader_that_leaves(tmp_path: Path) -> None:
-    """A closed pipe (`| head`) is no error and no traceback."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves(unbuffered: str) -> None:
+    """A closed pipe (`| head`) is no error and no traceback, when the text is written or later."""
     code = (
         "import sys; from intentproof_receiver.cli import main; "
         "sys.stdin.read(); sys.exit(main(['--help']))"
@@ -175,7 +176,7 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     ) as process:
         assert process.stdout is not None
         process.stdout.close()

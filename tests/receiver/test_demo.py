@@ -14,10 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+# A shell that runs the tests in the background has its programs ignore SIGINT; a terminal has not.
 COMMAND = [
     sys.executable,
     "-c",
-    "import sys; from intentproof_receiver.cli import main; sys.exit(main())",
+    "import signal, sys; from intentproof_receiver.cli import main; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())",
 ]
 SECONDS_MAX = 20
 
