@@ -15,12 +15,13 @@ import psutil
 import pytest
 
 # A shell that runs the tests in the background has its programs ignore SIGINT; a terminal has not.
-COMMAND = [
-    sys.executable,
-    "-c",
-    "import signal, sys; from intentproof_receiver.cli import main; "
-    "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())",
-]
+CODE = """
+import signal, sys
+from intentproof_receiver.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+COMMAND = [sys.executable, "-c", CODE]
 SECONDS_MAX = 20
 
 
