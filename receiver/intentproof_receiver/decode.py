@@ -22,7 +22,10 @@ from .errors import InvalidRequest, TooLarge
 from .wire import EXCEPTION, Fault, LenientReader, Malformed, Pair, read_fields, read_span
 
 SPANS_MAX = 1_000_000  # an empty span is 2 bytes, so 64 MiB may hold 33 million of them
-_BLOCK_SPANS = 4096  # of which all columns are in memory at a time
+# What is in memory at a time as columns or events. A resource and a scope stand in each event of
+# theirs, so that a small request may mean gigabytes: they are counted once a span.
+_BLOCK_SPANS = 4096
+_BLOCK_BYTES = 16 << 20
 
 _parse_span = span_class().FromString
 _new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
@@ -84,22 +87,25 @@ def decode_protobuf(body: bytes) -> Request:
 
 def _blocks(envelope: Any) -> Iterator[Block]:
     count = 0
-    block = Block()
+    block, room = Block(), _BLOCK_BYTES
     for resource_spans in envelope.resource_spans:
         of_resource = _resource(resource_spans.resource)
         for scope_spans in resource_spans.scope_spans:
             origin = _scope(scope_spans.scope, of_resource)
+            origin_bytes = 1 + len(resource_spans.resource) + len(scope_spans.scope)
             raws = scope_spans.spans
             count = counted(count, len(raws))
             at = 0
             while at < len(raws):
-                taken = raws[at : at + _BLOCK_SPANS - len(block.raws)]
+                most = min(_BLOCK_SPANS - len(block.raws), 1 + room // origin_bytes)
+                taken = raws[at : at + most]
                 block.raws.extend(taken)
                 block.runs.append((origin, len(taken)))
                 at += len(taken)
-                if len(block.raws) == _BLOCK_SPANS:
+                room -= len(taken) * origin_bytes
+                if len(block.raws) == _BLOCK_SPANS or room <= 0:
                     yield block
-                    block = Block()
+                    block, room = Block(), _BLOCK_BYTES
     if block.raws:
         yield block
 

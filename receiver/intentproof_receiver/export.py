@@ -4,11 +4,10 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Protocol
 
-import pyarrow as pa
-from intentproof_schemas import EVENT_BYTES_MAX, ExecutionEvent
+from intentproof_schemas import EVENT_BYTES_MAX
 from intentproof_store import Appended, StoreError, Undecodable
 
 from .decode import decode_protobuf
@@ -17,7 +16,7 @@ from .keys import KeyStore, Principal
 from .logs import log
 from .otlp_json import decode_json
 from .outcome import Outcome
-from .sorting import SortedSpans
+from .sorting import Events, SortedSpans
 from .status import Encoding
 
 # Requests that are decoded at a time: more would share the same core, and each holds some
@@ -34,7 +33,7 @@ class Appender(Protocol):
     def append(
         self,
         tenant: str,
-        events: Sequence[ExecutionEvent] | pa.RecordBatch,
+        events: Events,
         undecodable: Sequence[Undecodable] = (),
     ) -> "Future[Appended]":
         """Keep events; the future completes after fsync, or fails with nothing kept."""
@@ -59,7 +58,10 @@ class Exporter:
         return principal
 
     def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> Outcome:
-        """Take one OTLP request. Durable when this returns; where it raises, nothing was kept.
+        """Take one OTLP request. Durable when this returns.
+
+        Where it raises, nothing was kept, but of a request whose events take over 16 MiB: that is
+        handed on in parts, and what was kept of it is a duplicate when it is sent again.
 
         1. Authenticate: tenant and roles come from the key alone.
         2. Decode and map, a damaged span at its own cost: the only parse of the request.
@@ -70,11 +72,15 @@ class Exporter:
         try:
             principal = self.authenticate(api_key)  # (1)
             decode = decode_json if encoding is Encoding.JSON else decode_protobuf
-            with self._decoding:
-                request = decode(body)  # (2)
-                found = SortedSpans(event_bytes_max=self._event_bytes_max)
-                found.take(request)
-            appended = self._append(principal.tenant, found)  # (3)
+            request = decode(body)
+            found = SortedSpans(event_bytes_max=self._event_bytes_max)
+            appended = Appended()
+            more = True
+            while more:
+                with self._decoding:
+                    more = found.take(request.parts)  # (2)
+                    drained = found.drain()
+                appended = _both(appended, self._append(principal.tenant, *drained))  # (3)
         except ReceiverError:
             raise
         except StoreError as error:
@@ -86,14 +92,20 @@ class Exporter:
             raise Unavailable("an internal fault; nothing was kept") from error
         return _outcome(found, appended, request.warning)
 
-    def _append(self, tenant: str, found: SortedSpans) -> Appended:
-        if not found.taken and not found.undecodable:
-            return Appended(stored=0, duplicates=0, conflicts=0, quarantined=0)
-        return self._ledger.append(tenant, found.events(), found.undecodable).result()
+    def _append(
+        self, tenant: str, events: Events, undecodable: Sequence[Undecodable]
+    ) -> Appended:
+        if not len(events) and not undecodable:
+            return Appended()
+        return self._ledger.append(tenant, events, undecodable).result()
+
+
+def _both(one: Appended, other: Appended) -> Appended:
+    return Appended(*map(sum, zip(astuple(one), astuple(other), strict=True)))
 
 
 def _outcome(found: SortedSpans, appended: Appended, warning: str) -> Outcome:
-    taken, rejected = found.taken, len(found.undecodable)
+    taken, rejected = found.taken, found.reasons.total()
     outcome = Outcome(
         received=taken + rejected + found.not_kept,
         taken=taken,

@@ -1,7 +1,7 @@
 """A request's spans by what becomes of them: an event, quarantine, or nothing to be kept."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -9,36 +9,56 @@ from intentproof_schemas import ExecutionEvent, SpanRejected, is_taken, map_span
 from intentproof_store import Undecodable, event_columns
 
 from .columns import map_block
-from .decode import Block, Decoded, Request
+from .decode import Block, Decoded
+
+
+_DRAIN_BYTES = 16 << 20  # of events that are in memory before they are handed on
+_EVENT_OVERHEAD = 400  # bytes that an event costs beside its texts
+
+Events = Sequence[ExecutionEvent] | pa.RecordBatch
 
 
 class SortedSpans:
-    """The spans of one request, sorted. One thread only."""
+    """The spans of one request, sorted, a part at a time. One thread only."""
 
     def __init__(self, *, event_bytes_max: int) -> None:
         self._event_bytes_max = event_bytes_max
         self._batches: list[pa.RecordBatch] = []  # these come before
         self._events: list[ExecutionEvent] = []
+        self._undecodable: list[Undecodable] = []
+        self._bytes = 0
         self.taken = 0
         self.not_kept = 0
-        self.undecodable: list[Undecodable] = []
         self.reasons: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
 
-    def events(self) -> Sequence[ExecutionEvent] | pa.RecordBatch:
-        """The events in the order of their spans: in columns, unless all were sorted singly."""
-        if not self._batches:
-            return self._events
-        self._close_events()
-        return self._batches[0] if len(self._batches) == 1 else pa.concat_batches(self._batches)
+    def take(self, parts: Iterator[Block | Decoded]) -> bool:
+        """Decode and map spans, each once, until they are to be drained; whether there may be more.
 
-    def take(self, request: Request) -> None:
-        """Decode and map all spans, each once. Raises InvalidRequest and TooLarge."""
-        for part in request.parts:
+        Raises InvalidRequest and TooLarge.
+        """
+        for part in parts:
             if isinstance(part, Block):
                 self._take_block(part)
             else:
                 self._take_span(part)
+            if self._bytes >= _DRAIN_BYTES:
+                return True
+        return False
+
+    def drain(self) -> tuple[Events, Sequence[Undecodable]]:
+        """The events in the order of their spans, and what is for quarantine, since the last call.
+
+        The events are in columns, unless all were sorted singly.
+        """
+        events: Events = self._events
+        if self._batches:
+            self._close_events()
+            batches = self._batches
+            events = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+        undecodable = self._undecodable
+        self._batches, self._events, self._undecodable, self._bytes = [], [], [], 0
+        return events, undecodable
 
     def _take_block(self, block: Block) -> None:
         """In columns what is as most spans are, the rest singly; the order stays."""
@@ -50,6 +70,7 @@ class SortedSpans:
             return
         self._close_events()
         self.taken += mapped.events.num_rows
+        self._bytes += mapped.events.get_total_buffer_size()
         places = [
             place
             for place, decoded in zip(mapped.rest, block.decoded(mapped.rest), strict=True)
@@ -82,6 +103,8 @@ class SortedSpans:
             return False
         self._events.append(event)
         self.taken += 1
+        texts = len(event.attributes) + len(event.inputs) + len(event.output or "")
+        self._bytes += _EVENT_OVERHEAD + texts
         return True
 
     def _close_events(self) -> None:
@@ -91,6 +114,8 @@ class SortedSpans:
 
     def _reject(self, reason: str, message: str, span: Decoded) -> None:
         """A span that is kept in quarantine only."""
-        self.undecodable.append(Undecodable(bytes(span.raw), reason, message))
+        raw = bytes(span.raw)
+        self._undecodable.append(Undecodable(raw, reason, message))
+        self._bytes += len(raw)
         self.reasons[reason] += 1
         self.examples.setdefault(reason, message)

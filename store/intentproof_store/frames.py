@@ -109,7 +109,9 @@ def _read_batch(body: bytes | memoryview) -> pa.RecordBatch:
 def encode_frame(
     number: int, tenant: str, body: bytes | memoryview, *, key: bytes, writer: str
 ) -> bytes:
-    """The bytes of one frame."""
+    """The bytes of one frame. Raises FrameInvalid for a body that no reader would take."""
+    if len(body) > _BODY_BYTES_MAX:
+        raise FrameInvalid(f"a frame of {len(body)} bytes, the limit is {_BODY_BYTES_MAX}")
     name = tenant.encode()
     mac = _mac(key, writer, number, name, body)
     checksum = zlib.crc32(body, zlib.crc32(name, zlib.crc32(mac, number & 0xFFFFFFFF)))

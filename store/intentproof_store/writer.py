@@ -24,6 +24,7 @@ from .tenantlog import Appended, Arrival, TenantLog
 
 _log = logging.getLogger("intentproof.store")
 _TICK_SECONDS = 0.25
+_GROUP_BYTES = 32 << 20  # beside the last submission: a frame must stay one that can be read
 _SEALS_MAX = 2  # segments that may wait: what is acknowledged faster than sealed, waits in front
 _SEAL_WAIT_SECONDS = 10.0
 _STEP_BACK_NS = 10**9  # contract §4: a step back of over one second is told in the log
@@ -100,9 +101,9 @@ class Writer:
     def _take(self) -> tuple[list[Submission], bool]:
         """What waits, up to a group; and whether the queue ended."""
         group: list[Submission] = []
-        rows = 0
+        rows = size = 0
         timeout: float | None = _TICK_SECONDS
-        while rows < self._settings.group_rows:
+        while rows < self._settings.group_rows and size < _GROUP_BYTES:
             try:
                 item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
             except queue.Empty:
@@ -117,6 +118,7 @@ class Writer:
                 continue
             group.append(item)
             rows += item.arrival.events.num_rows + len(item.arrival.undecodable)
+            size += item.weight
             timeout = None
         return group, False
 

@@ -15,7 +15,7 @@ _BAR = 30
 _PROBLEMS_SHOWN = 20
 
 _WORDS = {
-    Outcome.VERIFIED: "nothing was altered, removed, inserted or moved",
+    Outcome.VERIFIED: "of what was signed, nothing was altered, removed, inserted or moved",
     Outcome.UNANCHORED: "consistent, but nothing from outside vouches for it: "
     "give --key or --known",
     Outcome.INCOMPLETE: "what is there holds, but something is missing or unsigned",

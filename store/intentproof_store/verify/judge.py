@@ -178,11 +178,13 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
             if not frame.torn:
                 log.problems.append(Problem("frame_damaged", frame.message, path.name))
             continue
-        if frame.tenant != log.tenant:
-            continue
         try:
+            # First, because whose a forged frame is nobody knows: it may be one of this log, with
+            # the name of another tenant written over its own.
             if trust.hot_key is not None:
                 frame.authenticate(trust.hot_key, log.writer)
+            if frame.tenant != log.tenant:
+                continue
             rows = frame.rows()
         except FrameInvalid as error:
             log.problems.append(Problem("frame_forged", str(error), path.name))

@@ -25,8 +25,9 @@ from ..tree import tile_hashes
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
-from .told import check_erased, check_quarantine
+from .told import check_erased, check_quarantine, tell_losses
 
+_REMARKS = ("unsupported", "unknown_kind", "gap")
 _TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 
 
@@ -126,9 +127,10 @@ def check_log(
     _check_cover(report, gathered, walk, sizes, sealed_end, sealed_only=sealed_only)  # (5)
     check_erased(report, (*gathered.sealed, *gathered.hot))  # (7)
     check_quarantine(report, (*gathered.sealed, *gathered.hot), folders.quarantine)
+    tell_losses(report, (*gathered.sealed, *gathered.hot))
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
-    if not any(problem.code not in ("unsupported", "unknown_kind") for problem in report.problems):
+    if not any(problem.code not in _REMARKS for problem in report.problems):
         report.events_verified = _events_below(pieces, report.checkpoint_size)
 
 

@@ -19,7 +19,7 @@ from .report import Problem
 _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
 _BATCH_ROWS = 20_000
 _ABSENT = bytes(HASH_BYTES)
-_TOLD_KINDS = ("genesis", "erasure", "retention", "quarantine")
+_TOLD_KINDS = ("genesis", "erasure", "retention", "quarantine", "gap")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What leaves tell of other bytes: what was erased, and what is in quarantine."""
+"""What leaves tell of other bytes: what was erased, lost, or is in quarantine."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -65,3 +65,13 @@ def check_quarantine(report: LogReport, pieces: Pieces, folder: Path) -> None:
         if commitment(QUARANTINE_DOMAIN, salt, content) != detail.get("sha256"):
             message = "the bytes of a quarantined span are not what was logged"
             report.problems.append(Problem("quarantine_differs", message, name, index))
+
+
+def tell_losses(report: LogReport, pieces: Pieces) -> None:
+    """A remark for each leaf in which the receiver tells that hot bytes were lost or set aside."""
+    for index, detail in _details(pieces, "gap"):
+        if detail.get("reason") == "hot_damaged":
+            lost = detail.get("lost")
+            named = ", ".join(map(str, lost)) if isinstance(lost, list) and lost else "not known"
+            message = f"the receiver lost or set aside hot bytes before this; leaves: {named}"
+            report.problems.append(Problem("gap", message, log_index=index))
