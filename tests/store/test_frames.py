@@ -219,3 +219,32 @@ def test_a_replaced_frame_is_refused_when_read_back(tmp_path: Path) -> None:
         hot.read(one)
     assert hot.read(two).num_rows == 2
     hot.close()
+
+
+def test_a_body_of_bytes_that_are_no_text_is_refused() -> None:
+    """Rows whose text is not UTF-8 are refused, though the library reads them."""
+    rows = batch(0, 1)
+    at = rows.schema.get_field_index("action")
+    rows = rows.set_column(at, rows.schema.field(at), pa.array([b"\xff"]).view(pa.string()))
+    with pytest.raises(FrameInvalid, match="cannot be read"):
+        read_rows(write_rows(rows))
+
+
+def test_a_length_that_no_frame_has_is_no_torn_frame(tmp_path: Path) -> None:
+    """A head whose body would be over 1 GiB is damage, not a frame that the file's end cut."""
+    raw = bytearray(frame(1, b"body"))
+    raw[17] |= 0x80  # the highest byte of the body's length
+    path = tmp_path / "x.frames"
+    path.write_bytes(raw)
+    (found,) = scan(path)
+    assert isinstance(found, Damage)
+    assert not found.torn
+
+
+def test_a_whole_frame_with_a_wrong_checksum_is_no_torn_frame(tmp_path: Path) -> None:
+    """Altered bytes at a file's end are damage, which is told, and not what a kill leaves."""
+    path = tmp_path / "x.frames"
+    path.write_bytes(frame(1, b"body")[:-1] + b"x")
+    (found,) = scan(path)
+    assert isinstance(found, Damage)
+    assert not found.torn
