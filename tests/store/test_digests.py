@@ -24,6 +24,7 @@ NO_UUIDS = [
     f"{UUID[:-2]} 5",
     f"-{UUID[:8]}{UUID[9:]}",
     f"{{{UUID}}}",
+    f"--{UUID[2:]}",
 ]
 
 

@@ -1,6 +1,6 @@
 """Hot frames: what is written reads back, and whatever befalls the bytes is noticed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intentproof_store import FrameInvalid
+from intentproof_store import hotlog as hotlog_module
 from intentproof_store.frames import (
     Damage,
     Frame,
@@ -248,3 +249,38 @@ def test_a_whole_frame_with_a_wrong_checksum_is_no_torn_frame(tmp_path: Path) ->
     (found,) = scan(path)
     assert isinstance(found, Damage)
     assert not found.torn
+
+
+def test_a_recovered_file_stands_for_all_before_it(tmp_path: Path) -> None:
+    """From the last file that recovery made on, files count; also beside one of the same number."""
+    folder = tmp_path / WRITER
+    folder.mkdir()
+    for name in ("01", "02-r", "03", "07", "07-r", "08", "09"):
+        (folder / f"{name}.frames").touch()
+    (folder / "08-r.unfinished").touch()
+    names = [path.name for path in hot_files(tmp_path, WRITER)]
+    assert names == ["07-r.frames", "08.frames", "09.frames"]
+    (folder / "02-r.frames").unlink()
+    (folder / "07-r.frames").unlink()
+    assert len(hot_files(tmp_path, WRITER)) == 5
+
+
+def test_a_file_that_was_sealed_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hot file that is gone when it is read is no damage: its rows are in segments."""
+    folder = tmp_path / WRITER
+    folder.mkdir()
+    for name in ("1", "2"):
+        (folder / f"{name}.frames").write_bytes(frame(int(name), b"body"))
+    real = hotlog_module.scan
+
+    def scan_late(path: Path) -> Iterator[Frame | Damage]:
+        if path.name == "1.frames":
+            path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(hotlog_module, "scan", scan_late)
+    found = [each for _, each in read_hot(tmp_path, WRITER)]
+    assert [each.number for each in found if isinstance(each, Frame)] == [2]
+    assert len(found) == 1
