@@ -273,12 +273,11 @@ def test_a_file_that_was_sealed_meanwhile_is_passed_over(
     folder.mkdir()
     for name in ("1", "2"):
         (folder / f"{name}.frames").write_bytes(frame(int(name), b"body"))
-    real = hotlog_module.scan
 
     def scan_late(path: Path) -> Iterator[Frame | Damage]:
         if path.name == "1.frames":
             path.unlink()
-        return real(path)
+        return scan(path)
 
     monkeypatch.setattr(hotlog_module, "scan", scan_late)
     found = [each for _, each in read_hot(tmp_path, WRITER)]

@@ -355,6 +355,7 @@ def test_a_caller_that_gave_up_does_no_harm(tmp_path: Path) -> None:
     held.release()
     assert waiting.result(3) == Appended(stored=1)
     assert append(ledger, [event(3)]) == Appended(stored=1)
+    assert (ledger.status().queued, ledger.status().queued_bytes) == (0, 0)
     ledger.close()
     check_sealed(here)
 
