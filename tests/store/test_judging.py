@@ -206,3 +206,20 @@ def test_a_second_telling_whose_payload_was_erased_adds_nothing() -> None:
     told = StoredTellings(stored, event_texts(stored), Digests())
     record = told.onto(b"", 0)
     assert told.onto(record, 1) == record
+
+
+@pytest.mark.parametrize("life", ["cut", "restart"])
+def test_a_group_refused_first_takes_back_itself_only(life: str) -> None:
+    """The first group after a cut or a restart, refused, is new again; what was before is known."""
+    sameness = Sameness(look_up=look_up, today=TODAY)
+    old, new = [Telling(n, 0, 0, "") for n in range(3)], [Telling(n, 0, 0, "") for n in (7, 8)]
+    judge(sameness, old)
+    sameness.commit()
+    if life == "cut":
+        sameness.cut(TODAY, TODAY)
+    else:
+        sameness = replayed([[(told, Verdict.NEW) for told in old]])
+    for _ in range(2):
+        assert judge(sameness, new) == [Verdict.NEW] * 2
+        sameness.discard()
+    assert judge(sameness, old) == [Verdict.DUPLICATE] * 3
