@@ -230,3 +230,21 @@ def test_where_a_key_stands(headers: dict[str, str], key: str | None) -> None:
 def test_times_are_utc() -> None:
     """Times in the file are RFC 3339 in UTC."""
     assert utc(0.9) == "1970-01-01T00:00:00Z"
+
+
+def test_a_key_with_more_behind_it_is_unknown(home: Path) -> None:
+    """What only begins with a key is none."""
+    _, text = create_key(home, tenant="acme")
+    with pytest.raises(Unauthenticated):
+        KeyStore(home).authenticate(text + "x")
+
+
+@pytest.mark.parametrize("name", ["created", "expires", "revoked"])
+def test_a_time_that_is_none_is_damage(home: Path, name: str) -> None:
+    """A file of keys with a time that cannot be read is our fault, not that of who sends."""
+    _, text = create_key(home, tenant="acme")
+    content = json.loads((home / FILE_NAME).read_text())
+    content["keys"][0][name] = "soon"
+    (home / FILE_NAME).write_text(json.dumps(content))
+    with pytest.raises(KeysUnavailable):
+        KeyStore(home).authenticate(text)

@@ -1,10 +1,12 @@
 """Durable writes: in one step, fsynced, and nothing left behind."""
 
+import ctypes
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from intentproof_store import durable as durable_module
 from intentproof_store.durable import (
     create_file,
     make_folder,
@@ -12,6 +14,7 @@ from intentproof_store.durable import (
     sync_file,
     sync_folder,
     write_file,
+    write_files,
 )
 
 
@@ -115,3 +118,49 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
     write_file(tmp_path / "file", b"0123456789")
     assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+def test_many_files_are_durable_before_they_have_their_names(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    """Few files are fsynced one by one, all before the first rename; then their folders."""
+    one, two = tmp_path / "a" / "one", tmp_path / "b" / "two"
+    for path in (one, two):
+        path.parent.mkdir()
+    write_files([(one, b"1"), (two, b"2")])
+    assert calls[:4] == [
+        *(("fsync", "aside"), ("fsync", "aside"), ("rename", "one"), ("rename", "two"))
+    ]
+    assert sorted(calls[4:]) == [("fsync", "a"), ("fsync", "b")]
+    assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_many_files_that_the_disk_refuses_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Where the bytes cannot be made durable no file has its name, and none is left aside."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    class Refusing:
+        def syncfs(self, _: int) -> int:
+            ctypes.set_errno(28)
+            return -1
+
+    monkeypatch.setattr(durable_module, "_LIBC", Refusing())
+    monkeypatch.setattr(durable_module, "sync_file", refuse)
+    with pytest.raises(OSError):  # noqa: PT011 - whichever the disk says
+        write_files([(tmp_path / f"{number}", b"x") for number in range(count)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_moving_is_durable(tmp_path: Path, calls: list[tuple[str, str]]) -> None:
+    """A file that is moved into place is renamed, and then its folder is fsynced."""
+    aside = tmp_path / "aside"
+    aside.write_bytes(b"x")
+    make_folder(tmp_path / "to")
+    calls.clear()
+    move_into_place(aside, tmp_path / "to" / "file")
+    assert calls == [("rename", "file"), ("fsync", "to")]

@@ -1,6 +1,6 @@
 """Hot frames: what is written reads back, and whatever befalls the bytes is noticed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intentproof_store import FrameInvalid
+from intentproof_store import hotlog as hotlog_module
 from intentproof_store.frames import (
     Damage,
     Frame,
@@ -219,3 +220,66 @@ def test_a_replaced_frame_is_refused_when_read_back(tmp_path: Path) -> None:
         hot.read(one)
     assert hot.read(two).num_rows == 2
     hot.close()
+
+
+def test_a_body_of_bytes_that_are_no_text_is_refused() -> None:
+    """Rows whose text is not UTF-8 are refused, though the library reads them."""
+    rows = batch(0, 1)
+    at = rows.schema.get_field_index("action")
+    rows = rows.set_column(at, rows.schema.field(at), pa.array([b"\xff"]).view(pa.string()))
+    with pytest.raises(FrameInvalid, match="cannot be read"):
+        read_rows(write_rows(rows))
+
+
+def test_a_length_that_no_frame_has_is_no_torn_frame(tmp_path: Path) -> None:
+    """A head whose body would be over 1 GiB is damage, not a frame that the file's end cut."""
+    raw = bytearray(frame(1, b"body"))
+    raw[17] |= 0x80  # the highest byte of the body's length
+    path = tmp_path / "x.frames"
+    path.write_bytes(raw)
+    (found,) = scan(path)
+    assert isinstance(found, Damage)
+    assert not found.torn
+
+
+def test_a_whole_frame_with_a_wrong_checksum_is_no_torn_frame(tmp_path: Path) -> None:
+    """Altered bytes at a file's end are damage, which is told, and not what a kill leaves."""
+    path = tmp_path / "x.frames"
+    path.write_bytes(frame(1, b"body")[:-1] + b"x")
+    (found,) = scan(path)
+    assert isinstance(found, Damage)
+    assert not found.torn
+
+
+def test_a_recovered_file_stands_for_all_before_it(tmp_path: Path) -> None:
+    """From the last file that recovery made on, files count; also beside one of the same number."""
+    folder = tmp_path / WRITER
+    folder.mkdir()
+    for name in ("01", "02-r", "03", "07", "07-r", "08", "09"):
+        (folder / f"{name}.frames").touch()
+    (folder / "08-r.unfinished").touch()
+    names = [path.name for path in hot_files(tmp_path, WRITER)]
+    assert names == ["07-r.frames", "08.frames", "09.frames"]
+    (folder / "02-r.frames").unlink()
+    (folder / "07-r.frames").unlink()
+    assert len(hot_files(tmp_path, WRITER)) == 5
+
+
+def test_a_file_that_was_sealed_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hot file that is gone when it is read is no damage: its rows are in segments."""
+    folder = tmp_path / WRITER
+    folder.mkdir()
+    for name in ("1", "2"):
+        (folder / f"{name}.frames").write_bytes(frame(int(name), b"body"))
+
+    def scan_late(path: Path) -> Iterator[Frame | Damage]:
+        if path.name == "1.frames":
+            path.unlink()
+        return scan(path)
+
+    monkeypatch.setattr(hotlog_module, "scan", scan_late)
+    found = [each for _, each in read_hot(tmp_path, WRITER)]
+    assert [each.number for each in found if isinstance(each, Frame)] == [2]
+    assert len(found) == 1

@@ -96,3 +96,11 @@ def test_keys_cannot_be_foreseen() -> None:
     column = pa.array([UUID])
     assert one.ids(column).hashes[0] != two.ids(column).hashes[0]
     assert one.ids(pa.array(["x"])).texts() != two.ids(pa.array(["x"])).texts()
+
+
+def test_identity_rests_on_both_halves_of_a_key() -> None:
+    """Keys that share one half and their hash are found each at its own place, or not at all."""
+    keys = np.array([(1, 1), (1, 2), (2, 1), (2, 2)], np.uint64)
+    ids, table = IdKeys(keys, np.zeros(4, np.uint64)), IdTable()
+    table.add(IdKeys(keys[:3], ids.hashes[:3]), keys[:3], None)
+    assert table.find(ids).tolist() == [0, 1, 2, -1]

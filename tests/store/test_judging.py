@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_schemas import ExecutionEvent
 from intentproof_store import event_columns
+from intentproof_store.columns import SEGMENT_SCHEMA
+from intentproof_store.digests import Digests
 from intentproof_store.leafcolumns import event_texts
-from intentproof_store.records import Verdict
+from intentproof_store.records import StoredTellings, Verdict
 from intentproof_store.rows import RowMaker
 from intentproof_store.sameness import Sameness
 
-from tests.store.support import NOON_NS, TENANT, WRITER, event
+from tests.store.support import DAY_NS, NOON_NS, TENANT, WRITER, event
 
 TODAY = "2026-11-21"
 
@@ -165,3 +167,59 @@ def test_many_small_segments_are_looked_up_not_remembered() -> None:
         *(Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.NUMBERED, Verdict.DUPLICATE)
     ]
     assert [ids for ids, _ in asked] == [sorted(told.event().event_id for told in again[:3])]
+
+
+@pytest.mark.parametrize("started_first", [True, False])
+@pytest.mark.parametrize(
+    ("completed_ns", "early"),
+    [
+        (NOON_NS + DAY_NS + 1, False),
+        (NOON_NS + 3 * DAY_NS // 2 - 1, False),
+        (NOON_NS + 3 * DAY_NS // 2, True),
+        (NOON_NS + 2 * DAY_NS, True),
+        (NOON_NS - 2 * DAY_NS, False),
+    ],
+)
+def test_only_an_id_whose_day_a_resend_may_miss_is_early(
+    completed_ns: int, *, early: bool, started_first: bool
+) -> None:
+    """Early is what completes two dates after its receipt or later, until that was told."""
+    sameness = Sameness(look_up=look_up, today=TODAY)
+    times = {"started_ns": 0, "completed_ns": completed_ns}
+    if not started_first:  # an event is complete at the later of its times
+        times = {"started_ns": completed_ns, "completed_ns": 0}
+    columns = event_columns([event(1, **times), event(2)])
+    expected = [event(1).event_id] if early else []
+    assert sameness.early(columns, NOON_NS) == expected
+    sameness.add_early(expected)
+    assert sameness.early(columns, NOON_NS) == []
+
+
+def test_a_second_telling_whose_payload_was_erased_adds_nothing() -> None:
+    """What is not there of a stored conflict is not compared, nor taken for an empty content."""
+    columns = event_columns([event(1), event(1, inputs="{}", stream_id="s", sequence=2)])
+    maker = RowMaker(TENANT, WRITER, NOON_NS)
+    maker.add_events(columns, event_texts(columns), pa.array(["event", "conflict"]))
+    rows = maker.batch(1).to_pylist()
+    rows[1] |= dict.fromkeys(("inputs", "output", "error", "payload_salt"))
+    stored = pa.RecordBatch.from_pylist(rows, SEGMENT_SCHEMA)
+    told = StoredTellings(stored, event_texts(stored), Digests())
+    record = told.onto(b"", 0)
+    assert told.onto(record, 1) == record
+
+
+@pytest.mark.parametrize("life", ["cut", "restart"])
+def test_a_group_refused_first_takes_back_itself_only(life: str) -> None:
+    """The first group after a cut or a restart, refused, is new again; what was before is known."""
+    sameness = Sameness(look_up=look_up, today=TODAY)
+    old, new = [Telling(n, 0, 0, "") for n in range(3)], [Telling(n, 0, 0, "") for n in (7, 8)]
+    judge(sameness, old)
+    sameness.commit()
+    if life == "cut":
+        sameness.cut(TODAY, TODAY)
+    else:
+        sameness = replayed([[(told, Verdict.NEW) for told in old]])
+    for _ in range(2):
+        assert judge(sameness, new) == [Verdict.NEW] * 2
+        sameness.discard()
+    assert judge(sameness, old) == [Verdict.DUPLICATE] * 3

@@ -242,3 +242,17 @@ def test_a_leaf_has_at_most_32_kib(spare: int) -> None:
     else:
         with pytest.raises(LeafInvalid, match=str(LEAF_BYTES_MAX + 1)):
             made([event(2), event(1, action=action)])
+
+
+@pytest.mark.parametrize(
+    "texts", [["aa", "a", "aaa"], ["aa", "aaa", "a"], ["a", "aa", ""]], ids=str
+)
+def test_texts_that_are_one_another_side_by_side_stay_where_they_are(texts: list[str]) -> None:
+    """Rows whose texts together are those of equal rows keep each its own, in leaf and column."""
+    batch = [event(n, action=text or "a", run_id=text) for n, text in enumerate(texts)]
+    maker = RowMaker(TENANT, WRITER, NOON_NS)
+    columns = event_columns(batch)
+    maker.add_events(columns, event_texts(columns), "event")
+    rows = maker.batch(0)
+    assert rows.column("run_id").to_pylist() == [text or None for text in texts]
+    assert check_batch(rows, tenant=TENANT, writer=WRITER).problems == []

@@ -355,6 +355,7 @@ def test_a_caller_that_gave_up_does_no_harm(tmp_path: Path) -> None:
     held.release()
     assert waiting.result(3) == Appended(stored=1)
     assert append(ledger, [event(3)]) == Appended(stored=1)
+    assert (ledger.status().queued, ledger.status().queued_bytes) == (0, 0)
     ledger.close()
     check_sealed(here)
 
@@ -599,3 +600,15 @@ def test_an_earlier_seal_that_fails_at_close_is_not_overtaken(
         pass
     assert len(check_sealed(here).ids()) == 8
     verified(here)
+
+
+def test_the_status_counts_what_became_of_each_event(tmp_path: Path) -> None:
+    """Stored, duplicate, conflicting and quarantined are each counted over all appends."""
+    here = place(tmp_path)
+    with here.ledger() as ledger:
+        for number in range(2):
+            new = [event(number), event(number), event(number, inputs="{}"), event(9)]
+            append(ledger, new, [Undecodable(b"%d" % number, "bad")])
+        status = ledger.status().tenants[TENANT]
+    counts = (status.stored, status.duplicates, status.conflicts, status.quarantined)
+    assert counts == (3, 3, 2, 2)

@@ -332,6 +332,14 @@ def test_an_unknown_kind_is_reported_and_no_problem() -> None:
     assert (report.problems, report.unknown_kinds) == ([], [(5, "eclipse")])
 
 
+@pytest.mark.parametrize("kind", ["numbered", "gap", "eclipse"])
+def test_the_leaf_of_an_event_cannot_pose_as_another_kind(kind: str) -> None:
+    """An event's row whose leaf and column say that it is of another kind is reported."""
+    row = ROWS[1] | {"kind": kind}
+    row["leaf"] = leaf_bytes(read_leaf(row["leaf"]) | {"kind": kind})
+    assert fast([row]) == {row["log_index"]: {"column_differs"}} == {row["log_index"]: slow(row)}
+
+
 @pytest.mark.parametrize("inputs", ['{"a":1}', '{"inputs":1}'])
 @given(started=st.integers(-(2**63), INT64_MAX), took=st.integers(-(2**40), 2**62))
 @settings(deadline=None, max_examples=150)

@@ -248,6 +248,78 @@ def test_judgements_are_remembered_until_a_file_changes(layout: Layout) -> None:
     assert (kept, [problem.code for problem in problems]) == ([], ["wrong_length"])
 
 
+@pytest.mark.parametrize("origin", ["beta/" + WRITER, f"{TENANT}/other-00000001"])
+def test_a_note_of_another_log_does_not_count(layout: Layout, origin: str) -> None:
+    """A note that speaks of another tenant or writer, whose key is not at hand, is no note."""
+    path = publish(layout, 0, 4)
+    name = SegmentName(WRITER, 0, 4, 0)
+    whole = f"intentproof.local/{origin}"
+    note = SegmentNote(whole, 0, 4, 0, path.stat().st_size, file_sha256(path))
+    raw = sign_note(note.text(), name=whole, key=Ed25519PrivateKey.generate())
+    (layout.log(TENANT, WRITER) / name.note()).write_bytes(raw)
+    assert found(layout) == ([], [("note_invalid", path.name)])
+
+
+def test_a_file_without_a_middle_row_is_left_out(layout: Layout) -> None:
+    """First and last leaf are not enough: there must be as many rows as the name says."""
+    rows = batch(0, 5)
+    path = publish(layout, 0, 4, rows=rows.filter(pa.array([True, True, False, True, True])))
+    assert found(layout) == ([], [("wrong_rows", path.name)])
+
+
+@pytest.mark.parametrize("kind", ["folder between", "link to nowhere", "backwards"])
+def test_what_cannot_be_a_segment_is_told(layout: Layout, kind: str) -> None:
+    """A segment in a deeper folder, a link to nothing and a range backwards are no segments."""
+    path = publish(layout, 0, 4)
+    other = path.parent.parent / "deeper" / path.parent.name / path.name
+    if kind == "backwards":
+        other = path.with_name(SegmentName(WRITER, 4, 3, 0).file())
+    make_folder(other.parent)
+    if kind == "link to nowhere":
+        other.symlink_to("nothing")
+    else:
+        shutil.copy(path, other)
+    assert found(layout) == ([(0, 4, 0)], [("not_a_segment", other.name)])
+
+
+def test_a_slice_is_sealed_as_itself(tmp_path: Path) -> None:
+    """Of a sliced batch just the rows of the slice are written, each with its own values."""
+    rows = batch(0, 9)
+    path = tmp_path / "x.parquet"
+    write_segment([rows.slice(2, 3)], path)
+    table = pq.read_table(path, partitioning=None).sort_by("log_index")
+    assert table.to_pylist() == rows.slice(2, 3).to_pylist()
+
+
+def test_an_unchanged_file_is_not_opened_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was judged once is told again without another look at its rows."""
+    publish(layout, 0, 4)
+    checked: dict[tuple[Path, int, int], Segment | segments_module.SegmentProblem] = {}
+    before = find_segments(layout, TENANT, checked=checked)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was opened again")
+
+    monkeypatch.setattr(segments_module, "_misplaced_rows", refuse)
+    assert find_segments(layout, TENANT, checked=checked) == before
+
+
+def test_a_segment_is_durable_before_its_digest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole file is fsynced when its length and SHA-256 are handed on to be signed."""
+    synced: list[tuple[Path, bytes]] = []
+    monkeypatch.setattr(
+        segments_module, "sync_file", lambda path: synced.append((path, path.read_bytes()))
+    )
+    path = tmp_path / "x.parquet"
+    size, _ = write_segment([batch(0, 3)], path)
+    assert synced == [(path, path.read_bytes())]
+    assert size == len(synced[0][1])
+
+
 def test_a_segment_knows_its_date_and_note(layout: Layout) -> None:
     """What counts is handed on with its date, name and note."""
     path = publish(layout, 0, 4)

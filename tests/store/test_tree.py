@@ -128,3 +128,13 @@ def test_a_refused_write_leaves_the_tree_as_it_was(
     tree.extend(joined(100, 400))
     tree.write_partial()
     assert TileTree.open(tmp_path, 400).root() == root_of(HASHES[:400])
+
+
+def test_a_file_left_aside_is_no_tile(tmp_path: Path) -> None:
+    """What a crash left beside the partial tiles is not read as one."""
+    tree = TileTree.open(tmp_path, 0)
+    tree.extend(joined(0, 5))
+    tree.write_partial()
+    (partial,) = tmp_path.rglob("5")
+    (partial.parent / ".6.1.2.tmp").write_bytes(bytes(9 * HASH_BYTES))
+    assert read_tile(tmp_path / "tile", 0, 0, 3) == joined(0, 3)

@@ -278,6 +278,25 @@ def test_a_missing_segment_is_incomplete(site: Site) -> None:
     assert "leaves_missing" in codes(report)
 
 
+def test_a_missing_first_segment_is_incomplete(site: Site) -> None:
+    """Nor do tiles that tell the hashes of the missing leaves make them there."""
+    first = site.segment()
+    site.fill(EVENTS, EVENTS + 5)
+    first.unlink()
+    report = site.verify()
+    assert report.outcome is Outcome.INCOMPLETE
+    assert codes(report) == {"leaves_missing"}
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_tile_of_another_width_than_its_name_is_tampering(site: Site, more: int) -> None:
+    """A partial tile holds just as many hashes as its name says."""
+    tile = max((site.log() / "tile" / "0").rglob("*.p/*"), key=lambda path: int(path.name))
+    raw = tile.read_bytes()
+    tile.write_bytes(raw[:-32] if more < 0 else raw + bytes(32))
+    assert "tile_differs" in codes(site.verify())
+
+
 def test_a_file_that_nobody_signed_is_incomplete(site: Site) -> None:
     """A file put among the segments is named, and its rows are not believed."""
     stranger = site.segment().with_name("extra.parquet")
@@ -494,6 +513,7 @@ def test_a_kind_of_tomorrow_is_hashed_and_told(site: Site) -> None:
     append_leaf(site, "witness-note", {"by": "somebody"}, EVENTS + 3)
     report = site.verify()
     assert (report.outcome, codes(report)) == (Outcome.VERIFIED, {"unknown_kind"})
+    assert report.logs[0].events_verified == EVENTS
 
 
 def test_sealed_judges_only_what_is_sealed(site: Site) -> None:

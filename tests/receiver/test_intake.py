@@ -1,0 +1,82 @@
+"""The way of a request: strangers are not read, and what is held is given back whatever happens."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from intentproof_receiver.errors import ReceiverError, Unauthenticated, Unavailable, answer_to
+from intentproof_receiver.inflight import Budget, Lease
+from intentproof_receiver.intake import GetBody, Intake
+from intentproof_receiver.status import Encoding
+
+
+class Silent:
+    """Metrics that nobody reads."""
+
+    def taken(self, outcome: object) -> None:
+        """Nothing."""
+
+    def request(self, transport: str, word: str, seconds: float) -> None:
+        """Nothing."""
+
+
+class Exports:
+    """Knows one key, and fails to export what is `bad`."""
+
+    def authenticate(self, api_key: str | None) -> None:
+        if api_key != "key":
+            raise Unauthenticated("unknown")
+
+    def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> str:
+        if body == b"bad":
+            raise Unavailable("not now")
+        return "taken"
+
+
+def take(budget: Budget, *, key: str = "key", body: bytes = b"body", fail: bool = False) -> Any:
+    """One request, of which the body is held; and whether it was read."""
+    read_it: list[bytes] = []
+
+    async def read(lease: Lease) -> GetBody:
+        lease.grow(len(body))
+        read_it.append(body)
+        if fail:
+            raise OSError("the client is gone")
+        return lambda: body
+
+    exporter: Any = Exports()
+    metrics: Any = Silent()
+    with ThreadPoolExecutor(1) as pool:
+        intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
+        try:
+            return asyncio.run(intake.take("http", key, Encoding.JSON, read))
+        except ReceiverError as error:
+            return error, read_it
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"body": b"bad"}, {"fail": True}, {"key": "no"}], ids=["taken", "bad", "cut", "no"]
+)
+def test_what_a_request_held_is_given_back(how: dict[str, Any]) -> None:
+    """However a request ends, its bytes and its place are free again."""
+    budget = Budget(bytes_max=4, requests_max=1)
+    for _ in range(3):
+        take(budget, **how)
+        assert budget.bytes_held == 0
+    assert take(budget) == "taken"
+
+
+def test_the_body_of_a_stranger_is_not_read() -> None:
+    """Without a valid key nothing of a body is asked for."""
+    error, read_it = take(Budget(bytes_max=4, requests_max=1), key="no")
+    assert isinstance(error, Unauthenticated)
+    assert read_it == []
+
+
+def test_what_nobody_foresaw_is_our_fault() -> None:
+    """An error that has no answer of its own, or is no error of ours, has one that is retried."""
+    error, _ = take(Budget(bytes_max=4, requests_max=1), fail=True)
+    assert isinstance(error, Unavailable)
+    assert answer_to(ReceiverError("new")) == answer_to(Unavailable("busy"))
+    assert answer_to(ReceiverError("new")).retryable
