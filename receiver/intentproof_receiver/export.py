@@ -92,9 +92,7 @@ class Exporter:
             raise Unavailable("an internal fault; nothing was kept") from error
         return _outcome(found, appended, request.warning)
 
-    def _append(
-        self, tenant: str, events: Events, undecodable: Sequence[Undecodable]
-    ) -> Appended:
+    def _append(self, tenant: str, events: Events, undecodable: Sequence[Undecodable]) -> Appended:
         if not len(events) and not undecodable:
             return Appended()
         return self._ledger.append(tenant, events, undecodable).result()

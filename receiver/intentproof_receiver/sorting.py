@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +12,10 @@ from intentproof_store import Undecodable, event_columns
 from .columns import map_block
 from .decode import Block, Decoded
 
-
 _DRAIN_BYTES = 16 << 20  # of events that are in memory before they are handed on
 _EVENT_OVERHEAD = 400  # bytes that an event costs beside its texts
 
-Events = Sequence[ExecutionEvent] | pa.RecordBatch
+Events: TypeAlias = "Sequence[ExecutionEvent] | pa.RecordBatch"
 
 
 class SortedSpans:

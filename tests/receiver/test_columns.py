@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from intentproof_receiver.columns import block, group, map_block, plan, wire
 from intentproof_receiver.decode import Block, Origin, decode_protobuf
 from intentproof_receiver.sorting import SortedSpans
 from intentproof_receiver.wire import Fault
-from intentproof_schemas import CONVENTIONS, map_span, names
+from intentproof_schemas import CONVENTIONS, ExecutionEvent, map_span, names
+from intentproof_store import Undecodable
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
@@ -155,12 +157,17 @@ def columns_for_few() -> Iterator[None]:
 def outcome(body: bytes, event_bytes_max: int = EVENT_BYTES_MAX) -> Any:
     """All that becomes of a request."""
     found = SortedSpans(event_bytes_max=event_bytes_max)
-    found.take(decode_protobuf(body))
-    events = found.events()
-    if not isinstance(events, list):
-        events = events_of(events)
+    parts = decode_protobuf(body).parts
+    events: list[ExecutionEvent] = []
+    undecodable: list[Undecodable] = []
+    more = True
+    while more:
+        more = found.take(parts)
+        drained, for_quarantine = found.drain()
+        events += events_of(drained) if isinstance(drained, pa.RecordBatch) else drained
+        undecodable += for_quarantine
     assert len(events) == found.taken
-    return events, found.undecodable, found.reasons, found.examples, found.not_kept
+    return events, undecodable, found.reasons, found.examples, found.not_kept
 
 
 def outcome_singly(body: bytes, event_bytes_max: int = EVENT_BYTES_MAX) -> Any:

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from intentproof_receiver import attributes, decode, wire
-from intentproof_receiver.decode import Decoded, Origin, decode_protobuf
+from intentproof_receiver.decode import Block, Decoded, Origin, decode_protobuf
 from intentproof_receiver.errors import InvalidRequest, ReceiverError, TooLarge
 from intentproof_receiver.wire import Fault, read_span
 from intentproof_schemas import KeyValues, Span, is_taken
@@ -389,3 +389,12 @@ def test_unknown_fields_are_ignored() -> None:
 def test_levels_match_the_contract() -> None:
     """The wire reader's limit is that of the contract."""
     assert wire.LEVELS_MAX == 64
+
+
+def test_a_large_resource_makes_small_blocks() -> None:
+    """A resource stands in each event of its: what one block would take in memory is bounded."""
+    name = field_bytes(1, b"service.name") + field_bytes(2, field_bytes(1, b"s" * 100_000))
+    body = request_bytes(*[b""] * 1000, resource=field_bytes(1, name))
+    blocks = [part for part in decode_protobuf(body).parts if isinstance(part, Block)]
+    assert sum(len(block.raws) for block in blocks) == 1000
+    assert max(len(block.raws) for block in blocks) * 100_000 < decode._BLOCK_BYTES + 200_000

@@ -192,3 +192,15 @@ def test_budget() -> None:
         budget.lease()
     second.release()
     assert budget.bytes_held == 0
+
+
+def test_a_request_of_large_events_is_appended_in_parts(harness: Harness) -> None:
+    """However often a large resource is repeated in events, few of them are in memory at a time."""
+    pair = field_bytes(1, b"service.name") + field_bytes(2, field_bytes(1, b"s" * 200_000))
+    spans = [span_message(number) for number in range(1, 401)]
+    outcome = harness.export(request_bytes(*spans, resource=field_bytes(1, pair)))
+    assert (outcome.received, outcome.taken, outcome.stored) == (400, 400, 400)
+    assert harness.ledger.calls > 4
+    assert [event.span_id for _, event in harness.ledger.events] == [
+        f"{number:016x}" for number in range(1, 401)
+    ]

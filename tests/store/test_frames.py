@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intentproof_store import FrameInvalid
+from intentproof_store import frames as frames_module
 from intentproof_store import hotlog as hotlog_module
 from intentproof_store.frames import (
     Damage,
@@ -283,3 +284,11 @@ def test_a_file_that_was_sealed_meanwhile_is_passed_over(
     found = [each for _, each in read_hot(tmp_path, WRITER)]
     assert [each.number for each in found if isinstance(each, Frame)] == [2]
     assert len(found) == 1
+
+
+def test_a_frame_that_no_reader_would_take_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be read back must not be acknowledged."""
+    monkeypatch.setattr(frames_module, "_BODY_BYTES_MAX", 100)
+    assert frame(1, b"x" * 100)
+    with pytest.raises(FrameInvalid, match="101 bytes"):
+        frame(1, b"x" * 101)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -457,6 +458,34 @@ def test_a_forged_hot_frame_is_tampering(site: Site) -> None:
     rows = RowMaker("acme", site.identity().writer, NOW_NS)
     add_event(rows, event(900))
     hot_frame(site, rows, EVENTS + 3, b"x" * 32)
+    assert "frame_forged" in codes(site.verify())
+
+
+def test_what_the_receiver_lost_is_told(site: Site) -> None:
+    """A leaf that tells of lost hot bytes is a remark: the log stands, and nobody overlooks it."""
+    identity = site.identity()
+    rows = RowMaker("acme", identity.writer, NOW_NS)
+    rows.add_detail("gap", {"reason": "clock_step_back"})
+    rows.add_detail("gap", {"reason": "hot_damaged", "lost": ["41-660"]})
+    hot_frame(site, rows, EVENTS + 3, identity.hot_key)
+    report = site.verify()
+    assert report.outcome is Outcome.VERIFIED
+    (told,) = [problem for log in report.logs for problem in log.problems]
+    assert (told.code, told.log_index) == ("gap", EVENTS + 4)
+    assert "41-660" in told.message
+
+
+def test_a_frame_relabelled_as_another_tenants_is_tampering(site: Site) -> None:
+    """A frame of this log with the name of a tenant that has none is missed nevertheless."""
+    identity = site.identity()
+    rows = RowMaker("acme", identity.writer, NOW_NS)
+    add_event(rows, event(900))
+    path = hot_frame(site, rows, EVENTS + 3, identity.hot_key)
+    raw = path.read_bytes()
+    head, body = raw[:54], raw[58:]
+    mac, number = head[22:54], 9
+    checksum = zlib.crc32(body, zlib.crc32(b"beta", zlib.crc32(mac, number)))
+    path.write_bytes(head[:18] + checksum.to_bytes(4, "little") + mac + b"beta" + body)
     assert "frame_forged" in codes(site.verify())
 
 
