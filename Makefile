@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	  { echo "needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 7; }
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python --editable '.[receiver]' --group dev; \
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[receiver]' --group dev; \
 	else \
 	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --upgrade pip && \
 	  $(BIN)/python -m pip install --quiet --editable '.[receiver]' --group dev; \
