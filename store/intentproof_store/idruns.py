@@ -14,7 +14,7 @@ import pyarrow as pa
 from .idtable import Array, IdKeys
 from .lookup import segment_ids
 
-RUN_IDS_MAX = 8_000_000
+RUN_IDS_MAX = 32_000_000  # 256 MiB, where a log takes that many in the dates looked at
 _RUNS_A_DATE_MAX = 8
 
 
