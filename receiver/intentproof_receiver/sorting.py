@@ -76,12 +76,12 @@ class SortedSpans:
             for place, decoded in zip(mapped.rest, block.decoded(mapped.rest), strict=True)
             if self._take_span(decoded)
         ]
-        self._batches.append(mapped.events)
+        events = mapped.events
         if places:
-            self._close_events()
-            single, many = self._batches.pop(), self._batches.pop()
             order = np.argsort(np.concatenate((mapped.places, places)))
-            self._batches.append(pa.concat_batches([many, single]).take(pa.array(order)))
+            both = pa.concat_batches([events, event_columns(self._events)])
+            events, self._events = both.take(pa.array(order)), []
+        self._batches.append(events)
 
     def _take_span(self, decoded: Decoded) -> bool:
         """Whether the span became an event."""

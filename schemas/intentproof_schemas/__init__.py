@@ -1,7 +1,8 @@
 """The words that the bridge, the receiver and the store share. Pure: no input or output."""
 
 from . import names
-from .canonical import canonical
+from .attributes import NOT_KEPT, is_event_key
+from .canonical import ATOMS, canonical
 from .canonical import text as canonical_text
 from .checks import check_event
 from .errors import (
@@ -23,7 +24,8 @@ from .event import (
     payload_text,
     timestamp,
 )
-from .jsontext import Duplicates, json_value, read_json
+from .fields import BLANK, INTENT_BYTES_MAX, TEXT_BYTES_MAX
+from .jsontext import INTEGER_MAX, Duplicates, json_value, read_json
 from .leaf import (
     CONTEXT_DOMAIN,
     EVENT_KINDS,
@@ -46,22 +48,29 @@ from .leaf import (
 from .mapping import EVENT_BYTES_MAX, default_event_id, is_taken
 from .members import inputs_of, output_of
 from .resources import schema, schema_names
-from .rules import CONVENTIONS
+from .rules import DECLARED, MARKERS
 from .shapes import map_span
 from .span import KeyValues, Pairs, Span, SpanEvent, SpanLink, Value
 
 __all__ = [
+    "ATOMS",
+    "BLANK",
     "CONTEXT_DOMAIN",
-    "CONVENTIONS",
+    "DECLARED",
     "EVENT_BYTES_MAX",
     "EVENT_KINDS",
+    "INTEGER_MAX",
+    "INTENT_BYTES_MAX",
     "LEAF_BYTES_MAX",
+    "MARKERS",
+    "NOT_KEPT",
     "PAYLOAD_DOMAIN",
     "QUARANTINE_DOMAIN",
     "QUARANTINE_SALT_BYTES",
     "SALT_BYTES",
     "TELLING_KEYS",
     "TENANT",
+    "TEXT_BYTES_MAX",
     "VERSION",
     "WRITER",
     "CanonicalError",
@@ -91,6 +100,7 @@ __all__ = [
     "event_leaf",
     "event_text",
     "inputs_of",
+    "is_event_key",
     "is_taken",
     "json_value",
     "leaf_bytes",

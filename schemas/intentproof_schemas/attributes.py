@@ -12,8 +12,8 @@ from .rules import CONVENTIONS, Rule
 from .span import Pairs, Span, SpanLink, Value
 
 _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
-_NOT_KEPT = frozenset((*names.PRODUCER_ATTRIBUTES, *names.MAPPED_ATTRIBUTES))
-_NOT_KEPT_BY_RULE = {rule.name: _NOT_KEPT | rule.sources() for rule in CONVENTIONS}
+NOT_KEPT = frozenset((*names.PRODUCER_ATTRIBUTES, *names.MAPPED_ATTRIBUTES))
+_NOT_KEPT_BY_RULE = {rule.name: NOT_KEPT | rule.sources() for rule in CONVENTIONS}
 _RESOURCE = frozenset(names.RESOURCE_ATTRIBUTES)
 # Keys seen to be well-formed: telemetry repeats a few keys for ever, and a set answers at once.
 _WELL_FORMED: set[str] = set()
@@ -24,7 +24,7 @@ def attributes_of(
     span: Span, given: dict[str, Value], rule: Rule | None, duplicates: Duplicates
 ) -> bytes:
     """The event's attributes as JCS; later ones win: the span's, the resource's, ours."""
-    left_out = _NOT_KEPT if rule is None else _NOT_KEPT_BY_RULE[rule.name]
+    left_out = NOT_KEPT if rule is None else _NOT_KEPT_BY_RULE[rule.name]
     kept: dict[str, Any] = {}
     other: dict[str, Any] = {}
     for key, value in given.items():

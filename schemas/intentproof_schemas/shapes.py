@@ -31,7 +31,6 @@ _TRACE_BYTES, _SPAN_BYTES = 16, 8
 _NO_TRACE, _NO_SPAN = bytes(_TRACE_BYTES), bytes(_SPAN_BYTES)
 _EVENT_ID = names.PRODUCER_ATTRIBUTES.index(names.EVENT_ID)
 _STATUS_ERROR, _STATUS_UNSET = 2, 0
-_NOT_KEPT = frozenset((*names.PRODUCER_ATTRIBUTES, *names.MAPPED_ATTRIBUTES))
 _OPTIONS = orjson.OPT_STRICT_INTEGER | orjson.OPT_PASSTHROUGH_SUBCLASS
 # Who sends ever new shapes must not fill the memory: what is remembered is few and short.
 _SHAPES_MAX = 1024
@@ -105,7 +104,7 @@ def _learn(keys: _Keys) -> _Shape:
 def _plan(keys: _Keys) -> _Shape:
     if names.INTENT not in keys:
         return _UNTAKEN if MARKERS.isdisjoint(keys) else _UNPLANNED
-    kept = {key: place for place, key in enumerate(keys) if key not in _NOT_KEPT}
+    kept = {key: place for place, key in enumerate(keys) if key not in flat.NOT_KEPT}
     if len(set(keys)) != len(keys) or not all(map(flat.is_event_key, kept)):
         return _UNPLANNED
     places = tuple(keys.index(name) if name in keys else -1 for name in _PLACES)

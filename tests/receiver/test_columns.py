@@ -12,7 +12,8 @@ from intentproof_receiver.columns import block, group, map_block, plan, wire
 from intentproof_receiver.decode import Block, Origin, decode_protobuf
 from intentproof_receiver.sorting import SortedSpans
 from intentproof_receiver.wire import Fault
-from intentproof_schemas import CONVENTIONS, ExecutionEvent, map_span, names
+from intentproof_schemas import ExecutionEvent, map_span, names
+from intentproof_schemas.rules import CONVENTIONS
 from intentproof_store import Undecodable
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage

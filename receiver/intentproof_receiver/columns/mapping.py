@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from intentproof_schemas import Duplicates, canonical, json_value, names
+from intentproof_schemas import (
+    DECLARED,
+    INTEGER_MAX,
+    INTENT_BYTES_MAX,
+    TEXT_BYTES_MAX,
+    Duplicates,
+    canonical,
+    json_value,
+    names,
+)
 from intentproof_store import EVENT_SCHEMA, Piece, joined, json_piece
 
 from .group import Group
@@ -25,10 +34,8 @@ from .texts import (
 )
 from .wire import COUNTS, INTEGER, NUMBER, TEXT, TRUTH, Numbers
 
-_INTENT_BYTES_MAX, _TEXT_BYTES_MAX = 4096, 256  # contract §2
-_INTEGER_MAX = 2**53 - 1
 _NO_SPAN = bytes(8)
-_SAME = {"status": "ok", "provenance": "declared", "mapping_rule": "intentproof/1"}
+_SAME = {"status": "ok", "provenance": "declared", "mapping_rule": DECLARED}
 _OPTIONAL = {
     "correlation_id": names.CORRELATION_ID,
     "run_id": names.RUN_ID,
@@ -137,7 +144,7 @@ def _texts(group: Group, plan: Plan) -> Columns:
     """The producer's texts and number (contract §2)."""
     intents = trimmed(group.values(plan.places[names.INTENT]))
     lengths = byte_lengths(intents)
-    _demand((lengths > 0) & (lengths <= _INTENT_BYTES_MAX))
+    _demand((lengths > 0) & (lengths <= INTENT_BYTES_MAX))
     columns = {"intent": intents, "action": _actions(group, plan)}
     for name, key in _OPTIONAL.items():
         if key in plan.places:
@@ -152,7 +159,7 @@ def _text(group: Group, place: int) -> pa.Array:
     """An optional text, null where it is blank."""
     texts = trimmed(group.values(place))
     lengths = byte_lengths(texts)
-    _demand(lengths <= _TEXT_BYTES_MAX)
+    _demand(lengths <= TEXT_BYTES_MAX)
     return texts if lengths.all() else _null_where(pa.array(lengths == 0), texts)
 
 
@@ -160,7 +167,7 @@ def _actions(group: Group, plan: Plan) -> pa.Array:
     """The producer's action, else the span's name; a name that is too long is to be cut."""
     spans = trimmed(group.names())
     lengths = byte_lengths(spans)
-    _demand(lengths <= _TEXT_BYTES_MAX)
+    _demand(lengths <= TEXT_BYTES_MAX)
     if not lengths.all():
         spans = pc.if_else(pa.array(lengths == 0), "unnamed", spans)
     if names.ACTION not in plan.places:
@@ -191,9 +198,7 @@ def _json_values(group: Group, place: int) -> list[Piece]:
     if kind == TEXT:
         return ['"', json_piece(values), '"']
     if kind == INTEGER:
-        sound = pc.and_(
-            pc.less_equal(values, _INTEGER_MAX), pc.greater_equal(values, -_INTEGER_MAX)
-        )
+        sound = pc.and_(pc.less_equal(values, INTEGER_MAX), pc.greater_equal(values, -INTEGER_MAX))
         _demand(sound.to_numpy(zero_copy_only=False))
     if kind == NUMBER:
         written = [canonical(json_value(value, Duplicates())) for value in values.to_pylist()]

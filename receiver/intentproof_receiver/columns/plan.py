@@ -1,17 +1,13 @@
 """What is to be done with spans of one shape, worked out once per shape. Pure."""
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from intentproof_schemas import CONVENTIONS, names
+from intentproof_schemas import MARKERS, NOT_KEPT, is_event_key, names
 
 from .group import Shape
 from .wire import INTEGER, TEXT
 
-_MARKERS = frozenset(rule.marker[0] for rule in CONVENTIONS)
-_NOT_KEPT = frozenset((*names.PRODUCER_ATTRIBUTES, *names.MAPPED_ATTRIBUTES))
-_EVENT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,256}")  # contract §3
 _TEXTS = (
     *(names.INTENT, names.ACTION, names.CORRELATION_ID, names.INPUTS, names.OUTPUT),
     *(names.STREAM_ID, names.RUN_ID, names.STAGE),
@@ -45,7 +41,7 @@ def plan_of(shape: Shape) -> Plan | None:
     except UnicodeDecodeError:
         return None
     if names.INTENT not in keys:
-        return _NOT_TAKEN if _MARKERS.isdisjoint(keys) else None
+        return _NOT_TAKEN if MARKERS.isdisjoint(keys) else None
     places = {key: place for place, key in enumerate(keys)}
     if len(places) != len(keys) or names.EVENT_ID in places:
         return None
@@ -54,7 +50,7 @@ def plan_of(shape: Shape) -> Plan | None:
         return None
     if kinds.get(names.SEQUENCE, INTEGER) != INTEGER:
         return None
-    kept = {key: place for key, place in places.items() if key not in _NOT_KEPT}
-    if not all(map(_EVENT_KEY.fullmatch, kept)):
+    kept = {key: place for key, place in places.items() if key not in NOT_KEPT}
+    if not all(map(is_event_key, kept)):
         return None
     return Plan(taken=True, places=places, kept=kept, has_error_type=_ERROR_TYPE in places)

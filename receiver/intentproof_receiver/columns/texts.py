@@ -9,10 +9,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from intentproof_schemas import Duplicates, inputs_of, names, output_of
+from intentproof_schemas import ATOMS, BLANK, Duplicates, inputs_of, names, output_of
 
-BLANK = "\t\n\r "
-_ATOMS = frozenset((str, int, bool, type(None)))
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _DASHES = (8, 13, 18, 23)
 _DIGITS = np.array([at for at in range(36) if at not in _DASHES])
@@ -97,7 +95,7 @@ def _are_canonical(texts: list[str]) -> bool:
         values = list(map(orjson.loads, texts))
         members = chain.from_iterable(map(dict.values, values))  # TypeError for what is no object
         return (
-            _ATOMS.issuperset(map(type, members))
+            ATOMS.issuperset(map(type, members))
             and (whole.isascii() or all(map(str.isascii, chain.from_iterable(values))))
             and orjson.dumps(values, option=_OPTIONS) == whole
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from intentproof_schemas import names
 from ptars import HandlerPool
 
 from ..descriptors import (
@@ -31,7 +32,7 @@ from ..descriptors import (
 SPAN_BYTES_MAX = 8 * 1024
 ABSENT, TEXT, TRUTH, INTEGER, NUMBER = range(5)  # what an attribute's value is
 
-_KINDS = 6  # of spans, in OTLP
+_KINDS = len(names.SPAN_KINDS)
 COUNTS = ("dropped_attributes_count", "dropped_events_count", "dropped_links_count")
 _VARINT_LIMITS = tuple(1 << 7 * n for n in range(1, 10))
 _SPAN = find_message(
