@@ -29,6 +29,7 @@ from .jsontext import INTEGER_MAX, Duplicates, json_value, read_json
 from .leaf import (
     CONTEXT_DOMAIN,
     EVENT_KINDS,
+    EVENT_MEMBERS,
     LEAF_BYTES_MAX,
     PAYLOAD_DOMAIN,
     QUARANTINE_DOMAIN,
@@ -59,6 +60,7 @@ __all__ = [
     "DECLARED",
     "EVENT_BYTES_MAX",
     "EVENT_KINDS",
+    "EVENT_MEMBERS",
     "INTEGER_MAX",
     "INTENT_BYTES_MAX",
     "LEAF_BYTES_MAX",

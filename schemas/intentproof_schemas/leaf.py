@@ -26,6 +26,33 @@ QUARANTINE_SALT_BYTES = 32
 TENANT = re.compile(r"(?:[a-z][a-z0-9-]{0,62}|_system)")
 WRITER = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
 
+# Leaf keys of an event or conflict in canonical order, and whether each such leaf has the key.
+EVENT_MEMBERS = (
+    ("action", True),
+    ("completed_ns", True),
+    ("context", True),
+    ("dropped_attributes_count", False),
+    ("dropped_events_count", False),
+    ("dropped_links_count", False),
+    ("event_id", True),
+    ("kind", True),
+    ("mapping_rule", True),
+    ("parent_span_id", False),
+    ("payload", True),
+    ("provenance", True),
+    ("received_ns", True),
+    ("run_id", False),
+    ("sequence", False),
+    ("span_id", False),
+    ("stage", False),
+    ("started_ns", True),
+    ("status", True),
+    ("stream_id", False),
+    ("tenant", True),
+    ("trace_id", False),
+    ("v", True),
+    ("writer", True),
+)
 # Leaf keys that two tellings of one event may differ in (contract §4, "The same event again").
 TELLING_KEYS = frozenset(
     ("writer", "received_ns", "context", "payload", "mapping_rule", "stream_id", "sequence")

@@ -11,26 +11,17 @@ import secrets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from intentproof_schemas import EVENT_MEMBERS, TELLING_KEYS
 
 from .idtable import CELL_WORDS, Array, IdKeys
 from .leafcolumns import EventTexts
 from .textcolumns import Piece, joined
 
-# What two tellings of one event share, beside its committed members (contract §4).
-_SHARED = (
-    "trace_id",
-    "span_id",
-    "parent_span_id",
-    "action",
-    "status",
-    "started_ns",
-    "completed_ns",
-    "provenance",
-    "run_id",
-    "stage",
-    "dropped_attributes_count",
-    "dropped_events_count",
-    "dropped_links_count",
+# What two tellings of one event share in their leaves (contract §4), beside what all of a log do.
+_SHARED = tuple(
+    key
+    for key, _ in EVENT_MEMBERS
+    if key not in TELLING_KEYS and key not in ("event_id", "kind", "tenant", "v")
 )
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UUID_BYTES = 36

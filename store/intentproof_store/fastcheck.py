@@ -14,38 +14,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from intentproof_schemas import CONTEXT_DOMAIN, PAYLOAD_DOMAIN, SALT_BYTES, VERSION
+from intentproof_schemas import CONTEXT_DOMAIN, EVENT_MEMBERS, PAYLOAD_DOMAIN, SALT_BYTES, VERSION
 
 from .columns import COLUMNS
 
 _EMPTY_SERVICE = b'"service.name":""'  # an empty name is null in the column
-# Leaf keys of an event in canonical order: (key, column or None, always present).
-_MEMBERS = (
-    ("action", True),
-    ("completed_ns", True),
-    ("context", True),
-    ("dropped_attributes_count", False),
-    ("dropped_events_count", False),
-    ("dropped_links_count", False),
-    ("event_id", True),
-    ("kind", True),
-    ("mapping_rule", True),
-    ("parent_span_id", False),
-    ("payload", True),
-    ("provenance", True),
-    ("received_ns", True),
-    ("run_id", False),
-    ("sequence", False),
-    ("span_id", False),
-    ("stage", False),
-    ("started_ns", True),
-    ("status", True),
-    ("stream_id", False),
-    ("tenant", True),
-    ("trace_id", False),
-    ("v", True),
-    ("writer", True),
-)
 
 
 def unvouched_rows(batch: pa.RecordBatch, *, tenant: str, writer: str) -> list[int]:
@@ -118,7 +91,7 @@ def _has_special(raw: pa.Buffer | None) -> bool:
 def _leaves(rows: pa.RecordBatch, ready: dict[str, Any]) -> pa.Array:
     parts: list[Any] = []
     separator = "{"
-    for key, required in _MEMBERS:
+    for key, required in EVENT_MEMBERS:
         value = ready.get(key)
         if value is None:
             column = rows.column(key)

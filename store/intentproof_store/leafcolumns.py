@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from intentproof_schemas import (
     CONTEXT_DOMAIN,
+    EVENT_MEMBERS,
     LEAF_BYTES_MAX,
     PAYLOAD_DOMAIN,
     SALT_BYTES,
@@ -130,38 +131,13 @@ def make_leaves(
     return Leaves(context_salt, payload_salt, leaf, hashes)
 
 
-# Leaf keys of an event in canonical order, and whether each leaf has it. What no leaf lacks
-# stands first and last, so that each other one can bring its comma.
-_MEMBERS = (
-    ("action", True),
-    ("completed_ns", True),
-    ("context", True),
-    ("dropped_attributes_count", False),
-    ("dropped_events_count", False),
-    ("dropped_links_count", False),
-    ("event_id", True),
-    ("kind", True),
-    ("mapping_rule", True),
-    ("parent_span_id", False),
-    ("payload", True),
-    ("provenance", True),
-    ("received_ns", True),
-    ("run_id", False),
-    ("sequence", False),
-    ("span_id", False),
-    ("stage", False),
-    ("started_ns", True),
-    ("status", True),
-    ("stream_id", False),
-    ("tenant", True),
-    ("trace_id", False),
-    ("v", True),
-)
-
-
 def _leaf_pieces(pieces: dict[str, Piece]) -> list[Piece]:
+    """What each leaf is made of, by canonical order.
+
+    What no leaf lacks stands first and last, so that each other member can bring its comma.
+    """
     made: list[Piece] = ["{"]
-    for key, required in _MEMBERS:
+    for key, required in EVENT_MEMBERS[:-1]:
         before = f'"{key}":"sha256:' if key in ("context", "payload") else f'"{key}":"'
         if required:
             made += [before, pieces[key], '",']
