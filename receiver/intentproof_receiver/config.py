@@ -38,6 +38,10 @@ class Config:
     hot: Path | None = None
     grpc: str = "127.0.0.1:4317"
     http: str = "127.0.0.1:4318"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    insecure: bool = False
     log_name: str = "intentproof.local"
     log_level: str = "info"
     message_bytes_max: int = _number(64 * _MIB, 1024, 1024 * _MIB)
@@ -59,7 +63,7 @@ class Config:
 
 _FIELDS = {one.name: one for one in fields(Config)}
 _KINDS: dict[str, type] = {name: type(one.default) for name, one in _FIELDS.items()}
-_KINDS["hot"] = type(Config.store)
+_KINDS |= {name: type(Config.store) for name, kind in _KINDS.items() if kind is type(None)}
 
 
 def default() -> Config:
@@ -86,7 +90,7 @@ def load(
             config = _put(config, key, text, sources[key], from_text=True)
     for key, value in flags.items():
         if value is not None:
-            sources[key] = f"from --{key}"
+            sources[key] = f"from --{key.replace('_', '-')}"
             config = _put(config, key, str(value), sources[key], from_text=True)
     validate(config, sources)
     return config
@@ -134,6 +138,8 @@ def _put(config: Config, key: str, value: Any, source: str, *, from_text: bool =
     try:
         if from_text and kind in (int, float):
             value = kind(value)
+        elif from_text and kind is bool:
+            value = {"true": True, "false": False}.get(value.lower())
         elif isinstance(value, str) and issubclass(kind, Path) and value:
             value = Path(value)
         elif kind is float and type(value) is int:
@@ -141,7 +147,9 @@ def _put(config: Config, key: str, value: Any, source: str, *, from_text: bool =
     except ValueError:
         value = None
     if type(value) is not kind:
-        wanted = {int: "a whole number", float: "a number"}.get(kind, "a text")
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(
+            kind, "a text"
+        )
         raise ConfigInvalid(f"{key} {source}: must be {wanted}")
     change: dict[str, Any] = {key: value}
     return replace(config, **change)
@@ -165,6 +173,7 @@ def validate(config: Config, sources: Mapping[str, str]) -> None:
         raise _out_of_range("log_name", sources, "must be 1 to 100 of a-z, 0-9, . and -")
     if config.log_level not in _LEVELS:
         raise _out_of_range("log_level", sources, f"must be one of {', '.join(_LEVELS)}")
+    _validate_tls(config, sources)
     if config.bytes_in_flight_max < 2 * config.message_bytes_max:
         raise _out_of_range(
             "bytes_in_flight_max",
@@ -172,6 +181,15 @@ def validate(config: Config, sources: Mapping[str, str]) -> None:
             f"must be at least twice message_bytes_max ({config.message_bytes_max}), or the "
             "largest message could never be taken: raise the one or lower the other",
         )
+
+
+def _validate_tls(config: Config, sources: Mapping[str, str]) -> None:
+    if (config.tls_certificate is None) != (config.tls_key is None):
+        given = "tls_certificate" if config.tls_key is None else "tls_key"
+        other = "tls_key" if config.tls_key is None else "tls_certificate"
+        raise _out_of_range(given, sources, f"needs {other} beside it")
+    if config.tls_client_ca is not None and config.tls_certificate is None:
+        raise _out_of_range("tls_client_ca", sources, "needs tls_certificate and tls_key, too")
 
 
 def _out_of_range(key: str, sources: Mapping[str, str], message: str) -> ConfigInvalid:

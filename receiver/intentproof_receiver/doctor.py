@@ -14,6 +14,7 @@ from .config import Config
 from .errors import ReceiverError
 from .keys import FILE_NAME, read_keys
 from .serve import bind, config_of
+from .tls_findings import transport_security
 
 OK, INVALID = 0, 6
 DISK_FREE_MIN = 1 << 30  # a segment and its sealing need some room: below it, trouble is near
@@ -62,6 +63,8 @@ def examine(config: Config, *, clock: Callable[[], float] = time.time) -> Iterat
         yield _disk(name, folder)
     for name, address in (("grpc", config.grpc), ("http", config.http)):
         yield _port(name, address)
+    for told in transport_security(config, now=clock()):
+        yield Finding(*told)
     now = clock()
     if now < BUILT_AFTER:
         yield Finding("clock", f"{now:.0f} seconds since 1970", "set the clock; run NTP")

@@ -2,15 +2,18 @@
 
 * ReceiverError
   + InvalidRequest        bytes that no retry can mend
-  + Unauthenticated       no key, or one that is unknown, revoked or expired
-  + Forbidden             a key without the role
+  + Unauthenticated       no valid key and no mapped client certificate
+  + Forbidden             without the role, or a key and a certificate of two tenants
   + TooLarge              more than a configured limit
   + UnsupportedMedia      a media type or content encoding that is not taken
   + MethodNotAllowed      another HTTP method than the path has
   + Unavailable           our own fault, or too much at once: the client keeps and resends
     - KeysUnavailable     the file of keys cannot be read
+    - MappingsUnavailable the file of client certificates cannot be read
   + Unusable              the command line or the configuration cannot be used (exit code 6)
     - ConfigInvalid       a setting is unknown, has a wrong type, or is out of range
+    - TlsInvalid          a certificate, key or CA cannot be used
+  + Unsafe                would expose what must not be exposed (exit code 8)
 """
 
 from typing import NamedTuple
@@ -32,11 +35,11 @@ class InvalidRequest(ReceiverError):
 
 
 class Unauthenticated(ReceiverError):
-    """Certainly no valid key. Never raised where the keys could not be read."""
+    """Certainly neither a valid key nor a mapped certificate: the files could be read."""
 
 
 class Forbidden(ReceiverError):
-    """A valid key whose roles do not include the one that is needed."""
+    """Known, and not allowed: the role is missing, or key and certificate disagree."""
 
 
 class TooLarge(ReceiverError):
@@ -65,6 +68,12 @@ class KeysUnavailable(Unavailable):
     exit_code = 6
 
 
+class MappingsUnavailable(Unavailable):
+    """The file of client certificates cannot be read: our fault, as with keys."""
+
+    exit_code = 6
+
+
 class Unusable(ReceiverError):
     """The command line, the configuration or the machine cannot be used as it is."""
 
@@ -73,6 +82,16 @@ class Unusable(ReceiverError):
 
 class ConfigInvalid(Unusable):
     """A setting is unknown, has a wrong type, or is out of range."""
+
+
+class TlsInvalid(Unusable):
+    """A certificate, key or CA file is missing, damaged, or does not fit the others."""
+
+
+class Unsafe(ReceiverError):
+    """Blocked: it would expose what must not be exposed."""
+
+    exit_code = 8
 
 
 class Answer(NamedTuple):

@@ -10,6 +10,8 @@ from typing import Protocol
 from intentproof_schemas import EVENT_BYTES_MAX
 from intentproof_store import Appended, StoreError, Undecodable
 
+from .client_certificates import MappingStore
+from .credentials import Credentials, authenticate
 from .decode import decode_protobuf
 from .errors import ReceiverError, Unavailable
 from .keys import KeyStore, Principal
@@ -44,33 +46,39 @@ class Exporter:
     """Takes requests. Thread-safe; `export` blocks until the ledger has fsynced."""
 
     def __init__(
-        self, *, keys: KeyStore, ledger: Appender, event_bytes_max: int = EVENT_BYTES_MAX
+        self,
+        *,
+        keys: KeyStore,
+        mappings: MappingStore,
+        ledger: Appender,
+        event_bytes_max: int = EVENT_BYTES_MAX,
     ) -> None:
         self._keys = keys
+        self._mappings = mappings
         self._ledger = ledger
         self._event_bytes_max = event_bytes_max
         self._decoding = threading.Semaphore(_DECODING_MAX)
 
-    def authenticate(self, api_key: str | None) -> Principal:
-        """Who sends; raises Unauthenticated, Forbidden or KeysUnavailable."""
-        principal = self._keys.authenticate(api_key)
+    def authenticate(self, credentials: Credentials) -> Principal:
+        """Who sends; raises Unauthenticated, Forbidden or Unavailable."""
+        principal = authenticate(credentials, keys=self._keys, mappings=self._mappings)
         principal.require("ingest")
         return principal
 
-    def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> Outcome:
+    def export(self, credentials: Credentials, body: bytes, *, encoding: Encoding) -> Outcome:
         """Take one OTLP request. Durable when this returns.
 
         Where it raises, nothing was kept, but of a request whose events take over 16 MiB: that is
         handed on in parts, and what was kept of it is a duplicate when it is sent again.
 
-        1. Authenticate: tenant and roles come from the key alone.
+        1. Authenticate: tenant and roles come from the key or mapped certificate alone.
         2. Decode and map, a damaged span at its own cost: the only parse of the request.
         3. Append, and wait for the fsync. Spans that no rule takes do not touch the ledger.
 
         Raises ReceiverError only. What is not certainly permanent is Unavailable.
         """
         try:
-            principal = self.authenticate(api_key)  # (1)
+            principal = self.authenticate(credentials)  # (1)
             decode = decode_json if encoding is Encoding.JSON else decode_protobuf
             request = decode(body)
             found = SortedSpans(event_bytes_max=self._event_bytes_max)

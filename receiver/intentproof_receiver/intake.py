@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
+from .credentials import Credentials
 from .errors import ReceiverError, Unavailable, answer_to
 from .export import Exporter
 from .inflight import Budget, Lease
@@ -33,18 +34,18 @@ class Intake:
         self.draining = False
 
     async def take(
-        self, transport: str, api_key: str | None, encoding: Encoding, read: ReadBody
+        self, transport: str, credentials: Credentials, encoding: Encoding, read: ReadBody
     ) -> Outcome:
         """Take one request. Raises ReceiverError only; `read` is called once it is admitted.
 
-        1. Authenticate from the headers: strangers' bytes are not read.
+        1. Authenticate from headers and connection: strangers' bytes are not read.
         2. Admit: bytes in flight are bounded before they are read.
         3. Read, then decompress and export in a thread.
         """
         started = time.perf_counter()
         word = "cancelled"
         try:
-            outcome = await self._take(api_key, encoding, read)
+            outcome = await self._take(credentials, encoding, read)
             word = "ok"
             self._metrics.taken(outcome)
             return outcome
@@ -66,14 +67,14 @@ class Intake:
         finally:
             self._metrics.request(transport, word, time.perf_counter() - started)
 
-    async def _take(self, api_key: str | None, encoding: Encoding, read: ReadBody) -> Outcome:
+    async def _take(self, credentials: Credentials, encoding: Encoding, read: ReadBody) -> Outcome:
         if self.draining:
             raise Unavailable("shutting down")
-        self._exporter.authenticate(api_key)  # (1)
+        self._exporter.authenticate(credentials)  # (1)
         lease = self._budget.lease()  # (2)
         try:
             get_body = await read(lease)  # (3)
-            future = self._pool.submit(self._export, api_key, encoding, get_body)
+            future = self._pool.submit(self._export, credentials, encoding, get_body)
         except BaseException:
             lease.release()
             raise
@@ -81,5 +82,5 @@ class Intake:
         future.add_done_callback(lambda _: lease.release())
         return await asyncio.wrap_future(future)
 
-    def _export(self, api_key: str | None, encoding: Encoding, get_body: GetBody) -> Outcome:
-        return self._exporter.export(api_key, get_body(), encoding=encoding)
+    def _export(self, credentials: Credentials, encoding: Encoding, get_body: GetBody) -> Outcome:
+        return self._exporter.export(credentials, get_body(), encoding=encoding)

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import uvicorn
 from intentproof_receiver import grpc_server
+from intentproof_receiver.client_certificates import MappingStore
 from intentproof_receiver.decode import Block, Decoded, Request
 from intentproof_receiver.export import Exporter
 from intentproof_receiver.http_server import make_app
@@ -232,7 +233,7 @@ def running_service(home: Path, *, bytes_in_flight_max: int = 4 << 20) -> Iterat
     metrics.registry.register(LedgerCollector(ledger.status))
     pool = ThreadPoolExecutor(4)
     intake = Intake(
-        exporter=Exporter(keys=KeyStore(home), ledger=ledger),
+        exporter=Exporter(keys=KeyStore(home), mappings=MappingStore(home), ledger=ledger),
         budget=Budget(bytes_max=bytes_in_flight_max, requests_max=64),
         metrics=metrics,
         pool=pool,

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from intentproof_receiver.client_certificates import MappingStore
+from intentproof_receiver.credentials import Credentials
 from intentproof_receiver.errors import (
     ANSWERS,
     InvalidRequest,
@@ -43,13 +45,15 @@ class Harness:
     def __init__(self, home: Path, **options: Any) -> None:
         self.ledger = FakeLedger()
         self.key = create_key(home, tenant="acme")[1]
-        self._exporter = Exporter(keys=KeyStore(home), ledger=self.ledger, **options)
+        self._exporter = Exporter(
+            keys=KeyStore(home), mappings=MappingStore(home), ledger=self.ledger, **options
+        )
 
     def export(self, body: bytes, encoding: Encoding = Encoding.PROTOBUF) -> Outcome:
-        return self._exporter.export(self.key, body, encoding=encoding)
+        return self._exporter.export(Credentials(self.key), body, encoding=encoding)
 
     def stranger(self) -> None:
-        self._exporter.export("no", b"", encoding=Encoding.JSON)
+        self._exporter.export(Credentials("no"), b"", encoding=Encoding.JSON)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from intentproof_receiver.credentials import Credentials
 from intentproof_receiver.errors import ReceiverError, Unauthenticated, Unavailable, answer_to
 from intentproof_receiver.inflight import Budget, Lease
 from intentproof_receiver.intake import GetBody, Intake
@@ -24,11 +25,11 @@ class Silent:
 class Exports:
     """Knows one key, and fails to export what is `bad`."""
 
-    def authenticate(self, api_key: str | None) -> None:
-        if api_key != "key":
+    def authenticate(self, credentials: Credentials) -> None:
+        if credentials.api_key != "key":
             raise Unauthenticated("unknown")
 
-    def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> str:
+    def export(self, credentials: Credentials, body: bytes, *, encoding: Encoding) -> str:
         if body == b"bad":
             raise Unavailable("not now")
         return "taken"
@@ -50,7 +51,7 @@ def take(budget: Budget, *, key: str = "key", body: bytes = b"body", fail: bool 
     with ThreadPoolExecutor(1) as pool:
         intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
         try:
-            return asyncio.run(intake.take("http", key, Encoding.JSON, read))
+            return asyncio.run(intake.take("http", Credentials(key), Encoding.JSON, read))
         except ReceiverError as error:
             return error, read_it
 
