@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -30,11 +31,16 @@ class RenewedContext(ssl.SSLContext):
         """The TLS of a new connection; those that are open keep theirs."""
         context = self._certificates.current().context
         context.sslobject_class = _Told
-        return context.wrap_bio(*args, **options)
+        made = context.wrap_bio(*args, **options)
+        if isinstance(made, _Told):
+            made.failed = self._certificates.count_failed_handshake
+        return made
 
 
 class _Told(ssl.SSLObject):
-    """A handshake whose failure is logged: asyncio says nothing of it."""
+    """A handshake whose failure is logged and counted: asyncio says nothing of it."""
+
+    failed: Callable[[], None]
 
     def do_handshake(self) -> None:
         try:
@@ -44,6 +50,7 @@ class _Told(ssl.SSLObject):
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", None) or error.reason
             log(_log, logging.WARNING, "tls_handshake_failed", transport="http", reason=reason)
+            self.failed()
             raise
 
 

@@ -143,6 +143,7 @@ def _context(files: TlsFiles, client_ca: bytes | None) -> ssl.SSLContext:
         except OSError as error:
             raise TlsInvalid(f"tls_client_ca {files.client_ca}: {_reason(error)}") from error
         context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as gRPC: an intermediate CA will do
     return context
 
 
@@ -182,7 +183,7 @@ class Certificates(Collector):
         self._current = read_material(files)
         self._refused: object = None
         self._looked = clock()
-        self._taken_count = self._refused_count = 0
+        self._taken_count = self._refused_count = self._failed_count = 0
 
     @property
     def mutual(self) -> bool:
@@ -196,6 +197,11 @@ class Certificates(Collector):
                 self._look()
                 self._looked = self._clock()
             return self._current
+
+    def count_failed_handshake(self) -> None:
+        """Count a client of the HTTP port that could not be talked to."""
+        with self._lock:
+            self._failed_count += 1
 
     def _look(self) -> None:
         stamps = _stamps(self._files)
@@ -231,3 +237,10 @@ class Certificates(Collector):
         renewals.add_metric(("taken",), self._taken_count)
         renewals.add_metric(("refused",), self._refused_count)
         yield renewals
+        failures = CounterMetricFamily(
+            "intentproof_tls_handshake_failures",
+            "Connections that ended in the handshake; gRPC does not tell of its own",
+            labels=("transport",),
+        )
+        failures.add_metric(("http",), self._failed_count)
+        yield failures

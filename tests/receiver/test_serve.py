@@ -52,6 +52,8 @@ class Process:
         """The next log line of an event."""
         assert self.popen.stderr is not None
         for text in self.popen.stderr:
+            if not text.startswith("{"):
+                continue  # gRPC's own lines, such as one for each handshake that fails
             line: dict[str, str] = json.loads(text)
             if line["event"] == event:
                 return line
