@@ -48,13 +48,13 @@ class Process:
         finally:
             connection.close()
 
-    def until(self, event: str) -> dict[str, str]:
+    def until(self, event: str) -> dict[str, Any]:
         """The next log line of an event."""
         assert self.popen.stderr is not None
         for text in self.popen.stderr:
             if not text.startswith("{"):
                 continue  # gRPC's own lines, such as one for each handshake that fails
-            line: dict[str, str] = json.loads(text)
+            line: dict[str, Any] = json.loads(text)
             if line["event"] == event:
                 return line
         raise AssertionError(f"ended with {self.popen.wait()} without {event}")

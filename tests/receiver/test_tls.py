@@ -264,7 +264,7 @@ def test_renewal(renewing: Secure) -> None:
         pki.renew()
         renewed = ssl.PEM_cert_to_DER_cert(pki.certificate.read_text())
         for port in PORTS:
-            until(lambda port=port: renewing.served(port, client) == renewed)
+            until(lambda port: renewing.served(port, client) == renewed, port)
         assert post(connection, key=renewing.key) == "OK"
         assert connection.sock is before
         assert call(channel, key=renewing.key) == "OK"
@@ -287,7 +287,7 @@ def test_a_certificate_without_its_key_changes_nothing(renewing: Secure) -> None
     put(pki.key, made.private_key_pem.bytes())
     new = ssl.PEM_cert_to_DER_cert(pki.certificate.read_text())
     for port in PORTS:
-        until(lambda port=port: renewing.served(port, client) == new)
+        until(lambda port: renewing.served(port, client) == new, port)
         assert renewing.send(port, key=renewing.key, client=client) == "OK"
     assert renewing.metric(refused, client) == 2
 
@@ -300,7 +300,7 @@ def test_a_ca_that_is_taken_away_is_trusted_no_more(renewing: Secure) -> None:
     new = pki.client(ca=other)
     put(pki.authorities, other.cert_pem.bytes())
     for port in PORTS:
-        until(lambda port=port: renewing.send(port, key=renewing.key, client=new) == "OK")
+        until(lambda port: renewing.send(port, key=renewing.key, client=new) == "OK", port)
         assert renewing.send(port, key=renewing.key, client=old) == "no connection"
     for version, (context, known) in sessions.items():
         assert not answered(renewing, context, known), version

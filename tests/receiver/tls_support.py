@@ -18,11 +18,11 @@ SPIFFE = "URI:spiffe://shop/collector"
 PORTS = ("grpc", "http")
 
 
-def until(met: Callable[[], Any], *, seconds: float = 30.0) -> Any:
-    """What `met` returns once that is true; a failure after so long."""
+def until(met: Callable[..., Any], *args: Any, seconds: float = 30.0) -> Any:
+    """What `met` returns of `args` once that is true; a failure after so long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = met()
+        found = met(*args)
         if found:
             return found
         time.sleep(0.05)
@@ -84,8 +84,8 @@ class Pki:
     def channel(self, address: str, client: trustme.LeafCert | None = None) -> grpc.Channel:
         credentials = grpc.ssl_channel_credentials(
             self.server_ca.cert_pem.bytes(),
-            client and client.private_key_pem.bytes(),
-            client and chain(client),
+            None if client is None else client.private_key_pem.bytes(),
+            None if client is None else chain(client),
         )
         return grpc.secure_channel(address, credentials)
 
