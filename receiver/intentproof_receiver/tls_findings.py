@@ -27,6 +27,18 @@ def transport_security(config: Config, *, now: float) -> Iterator[Told]:
     yield from _mappings(config, now)
 
 
+def certificates_may_send(config: Config, *, now: float) -> bool:
+    """Whether a mapped client certificate may send, so that no key is needed."""
+    path = config.home / FILE_NAME
+    if config.tls_client_ca is None or not path.exists():
+        return False
+    try:
+        mappings = read_mappings(path).values()
+    except MappingsUnavailable:
+        return False  # told by `transport_security`
+    return any("ingest" in one.roles and not one.has_expired(now) for one in mappings)
+
+
 def _in_clear(config: Config) -> Iterator[Told]:
     for name, address in (("grpc", config.grpc), ("http", config.http)):
         subject = f"tls of {name} {address}"

@@ -261,6 +261,13 @@ def test_over_both_ports(tmp_path: Path) -> None:
             put(home / FILE_NAME, content)
             for port in PORTS:
                 until(lambda port: send(port) == "OK", port)
+            expired = content.replace(b'"expires": ""', b'"expires": "2026-01-01T00:00:00Z"')
+            put(home / FILE_NAME, expired)
+            for port in PORTS:
+                until(lambda port: send(port).startswith(("401 ", "UNAUTHENTICATED ")), port)
+            put(home / FILE_NAME, content)
+            for port in PORTS:
+                until(lambda port: send(port) == "OK", port)
             assert main(["certificates", "unmap", name, "--home", str(home)]) == 0
             for port in PORTS:
                 refused = until(lambda port: send(port).removeprefix("OK"), port)

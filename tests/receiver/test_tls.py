@@ -5,6 +5,7 @@ import ssl
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -146,10 +147,15 @@ def test_mutual_tls(mutual: Secure, sdk: Any, port: str) -> None:
 
 
 @pytest.mark.parametrize("port", PORTS)
-@pytest.mark.parametrize("who", ["nobody", "stranger"])
+@pytest.mark.parametrize("who", ["nobody", "stranger", "expired"])
 def test_whoever_has_no_certificate_gets_no_answer(mutual: Secure, port: str, who: str) -> None:
-    """Without a certificate of the right CA the handshake fails, after which clients keep data."""
-    client = None if who == "nobody" else mutual.pki.client(ca=trustme.CA())
+    """Without a valid certificate of the right CA the handshake fails: clients keep their data."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    client = {
+        "nobody": None,
+        "stranger": mutual.pki.client(ca=trustme.CA()),
+        "expired": mutual.pki.client(not_after=yesterday),
+    }[who]
     assert mutual.send(port, key=mutual.key, client=client) == "no connection"
     assert mutual.send(port, key=mutual.key, client=mutual.pki.client()) == "OK"
 

@@ -107,6 +107,25 @@ def test_a_look_a_second(pki: Pki) -> None:
     assert certificates.current().chain == pki.certificate.read_bytes()
 
 
+def test_a_folder_swapped_behind_links(pki: Pki) -> None:
+    """A folder that is exchanged behind a link, as Kubernetes renews secrets, is seen."""
+    folders = []
+    for number in (1, 2):
+        folder = pki.folder / str(number)
+        folder.mkdir()
+        folders.append(Pki(folder))
+    link = pki.folder / "data"
+    link.symlink_to("1")
+    clock = Seconds()
+    files = TlsFiles(link / "tls.crt", link / "tls.key", link / "clients.pem")
+    certificates = Certificates(files, clock=clock)
+    other = pki.folder / "other"
+    other.symlink_to("2")
+    other.replace(link)
+    clock.now = 2.0
+    assert certificates.current().chain == folders[1].certificate.read_bytes()
+
+
 def test_a_file_completed_without_a_trace(pki: Pki) -> None:
     """What could not be used is tried again, though time and size are those of the failure."""
     clock = Seconds()
