@@ -236,9 +236,8 @@ def test_over_both_ports(tmp_path: Path) -> None:
     pki, home = Pki(tmp_path), tmp_path / "home"
     other = create_key(home, tenant="other")[1]
     mine = create_key(home, tenant="acme")[1]
-    client = pki.client()
-    name = "DNS:collector.shop.example"
-    map_certificate(home, identity=name, tenant="acme")
+    client = pki.workload("spiffe://shop/collector")
+    map_certificate(home, identity=SPIFFE, tenant="acme")
     with process(tmp_path, *pki.flags(mutual=True)) as running:
         connection = HTTPSConnection(running.http, context=pki.trusting(client), timeout=20)
         with pki.channel(running.grpc, client) as channel:
@@ -268,12 +267,12 @@ def test_over_both_ports(tmp_path: Path) -> None:
             put(home / FILE_NAME, content)
             for port in PORTS:
                 until(lambda port: send(port) == "OK", port)
-            assert main(["certificates", "unmap", name, "--home", str(home)]) == 0
+            assert main(["certificates", "unmap", SPIFFE, "--home", str(home)]) == 0
             for port in PORTS:
                 refused = until(lambda port: send(port).removeprefix("OK"), port)
                 assert refused.startswith(("401 ", "UNAUTHENTICATED "))
-                assert "collector" not in refused
+                assert "spiffe" not in refused
                 assert send(port, other) == "OK"
         connection.close()
-        assert running.until("certificate_not_mapped")["identities"] == [name]
+        assert running.until("certificate_not_mapped")["identities"] == [SPIFFE]
         assert running.stop() == 0

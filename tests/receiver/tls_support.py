@@ -4,12 +4,22 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 import grpc
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from tests.receiver.support import PROTOBUF, request_bytes, span_message
 
@@ -66,8 +76,30 @@ class Pki:
         return self.server_ca.issue_cert("localhost", "127.0.0.1", "::1")
 
     def client(self, *names: str, ca: trustme.CA | None = None, **more: Any) -> trustme.LeafCert:
-        """A client's certificate; `spiffe://…` stands as a URI by `uri`."""
+        """A client's certificate with DNS names."""
         return (ca or self.client_ca).issue_cert(*(names or ("collector.shop.example",)), **more)
+
+    def workload(self, uri: str) -> trustme.LeafCert:
+        """A client's certificate with a URI and no other name, as SPIFFE has them."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        authority = x509.load_pem_x509_certificate(self.client_ca.cert_pem.bytes())
+        signer: Any = load_pem_private_key(self.client_ca.private_key_pem.bytes(), password=None)
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(authority.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(
+                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True
+            )
+            .sign(signer, hashes.SHA256())
+        )
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return trustme.LeafCert(secret, made.public_bytes(Encoding.PEM), [])
 
     def flags(self, *, mutual: bool = False) -> list[str]:
         """What `serve` is told."""
