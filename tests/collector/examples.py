@@ -41,7 +41,12 @@ EXAMPLES = {example.name: example for example in rows(README.read_text())}
 
 def validate(binary: Path, *configs: str) -> subprocess.CompletedProcess[str]:
     """Let the Collector judge configurations, with nothing set in the environment."""
-    argv = [str(binary), "validate", *(f"--config={config}" for config in configs)]
+    return run_collector(binary, "validate", *configs)
+
+
+def run_collector(binary: Path, command: str, *configs: str) -> subprocess.CompletedProcess[str]:
+    """One command of the Collector over configurations, from the repository's root."""
+    argv = [str(binary), command, *(f"--config={config}" for config in configs)]
     return subprocess.run(
         argv,
         cwd=ROOT,

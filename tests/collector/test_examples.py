@@ -17,7 +17,7 @@ from tests.collector.application import (
     trace_id_of,
     wait_until_stored,
 )
-from tests.collector.examples import EXAMPLES, FOLDER, Example, validate
+from tests.collector.examples import EXAMPLES, FOLDER, Example, run_collector, validate
 from tests.collector.processes import ROOT, TENANT, Collector, Receiver
 
 # One half of a pair alone delivers nothing: test_two_tiers.py runs both.
@@ -94,6 +94,16 @@ def test_memory_is_asked_first_and_nothing_batches_before_the_queue(file: Path) 
     for pipeline in pipelines.values():
         assert pipeline["processors"][0] == "memory_limiter"
         assert not any(name.startswith("batch") for name in pipeline["processors"])
+
+
+@pytest.mark.parametrize("name", ["end-to-end", "many tenants, in memory", "gateway"])
+def test_answers_do_not_wait_for_a_batch(collector_binary: Path, name: str) -> None:
+    """Where the application waits for its answer no batch is made, which `null` would not do."""
+    done = run_collector(collector_binary, "print-config", *EXAMPLES[name].configs)
+    (exporter,) = yaml.safe_load(done.stdout)["exporters"].values()
+    queue = exporter["sending_queue"]
+
+    assert (queue["wait_for_result"], queue["storage"], queue["batch"]) == (True, None, None)
 
 
 @pytest.mark.parametrize("example", ALONE, ids=lambda example: example.name)
