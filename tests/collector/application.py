@@ -45,14 +45,14 @@ def export(
     collector: Collector,
     *,
     api_key: str | None = None,
-    headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    headers: Sequence[tuple[str, str]] = (),
     timeout_seconds: float = 10,
 ) -> bool:
     """Export as an application does; whether the Collector said that it has them."""
     exporter = OTLPSpanExporter(
         endpoint=str(collector.grpc),
         insecure=True,
-        headers={"x-api-key": api_key} if api_key else headers,
+        headers=[("x-api-key", api_key)] if api_key else headers,
         timeout=timeout_seconds,
     )
     try:

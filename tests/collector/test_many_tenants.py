@@ -114,7 +114,7 @@ def test_application_without_a_key_stores_nothing(
 def test_bearer_token_is_forwarded_too(example_collector: MakeExample, receiver: Receiver) -> None:
     """An application may send its key as `authorization: Bearer` instead of `x-api-key`."""
     spans = spans_of_one_trace(DECLARED)
-    headers = {"authorization": f"Bearer {receiver.key_of('globex')}"}
+    headers = [("authorization", f"Bearer {receiver.key_of('globex')}")]
     collector = example_collector(DURABLE)
 
     with receiver.serving() as serving, collector.collecting():
