@@ -25,9 +25,17 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("end", [Process.kill, Process.stop], ids=["crash", "restart"])
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [(Process.kill, False), (Process.stop, True)],
+    ids=["crash", "restart"],
+)
 def test_minimal_loses_what_waits_when_it_ends(
-    example_collector: MakeExample, receiver: Receiver, end: Callable[[Process], None]
+    example_collector: MakeExample,
+    receiver: Receiver,
+    *,
+    end: Callable[[Process], None],
+    told: bool,
 ) -> None:
     """Without a disk, spans acknowledged while the receiver was down are gone with the process."""
     lost, later = spans_of_one_trace(DECLARED), spans_of_one_trace(DECLARED)
@@ -43,6 +51,7 @@ def test_minimal_loses_what_waits_when_it_ends(
         events = stored_events(receiver, trace_id_of(lost))
 
     assert events == []
+    assert ("Dropping data" in collector.log.read_text()) is told
 
 
 def test_tls_is_the_default(example_collector: MakeExample, receiver: Receiver) -> None:

@@ -56,7 +56,7 @@ def tiers(example_collector: MakeExample, tmp_path: Path) -> Tiers:
     agent_cert, agent_key = write_certificate(authority, tmp_path, "agent")
     gateway = example_collector(
         EXAMPLES["gateway"],
-        INTENTPROOF_GATEWAY_CERT_FILE=gateway_cert,
+        INTENTPROOF_GATEWAY_CERTIFICATE_FILE=gateway_cert,
         INTENTPROOF_GATEWAY_KEY_FILE=gateway_key,
         INTENTPROOF_GATEWAY_AGENT_CA_FILE=ca_file,
     )
@@ -66,7 +66,7 @@ def tiers(example_collector: MakeExample, tmp_path: Path) -> Tiers:
         INTENTPROOF_INSECURE="false",
         INTENTPROOF_API_KEY_FILE="/nonexistent",
         INTENTPROOF_CA_FILE=ca_file,
-        INTENTPROOF_CLIENT_CERT_FILE=agent_cert,
+        INTENTPROOF_CLIENT_CERTIFICATE_FILE=agent_cert,
         INTENTPROOF_CLIENT_KEY_FILE=agent_key,
     )
     return Tiers(agent, gateway)
@@ -112,7 +112,7 @@ def test_agent_with_a_strange_certificate_is_not_let_in_and_loses_nothing(
     """A gateway takes spans of agents of its own authority only; others wait on their disk."""
     spans = spans_of_one_trace(DECLARED)
     cert, key = write_certificate(trustme.CA(), tmp_path, "strange")
-    strange = {"INTENTPROOF_CLIENT_CERT_FILE": cert, "INTENTPROOF_CLIENT_KEY_FILE": key}
+    strange = {"INTENTPROOF_CLIENT_CERTIFICATE_FILE": cert, "INTENTPROOF_CLIENT_KEY_FILE": key}
     stranger = replace(tiers.agent, environment={**tiers.agent.environment, **strange})
 
     with receiver.serving() as serving, tiers.gateway.collecting():
