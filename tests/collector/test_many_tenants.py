@@ -4,7 +4,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+    OTLPSpanExporter as HttpSpanExporter,
+)
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from tests.collector.application import (
     DECLARED,
@@ -119,6 +123,23 @@ def test_bearer_token_is_forwarded_too(example_collector: MakeExample, receiver:
 
     with receiver.serving() as serving, collector.collecting():
         assert export(spans, collector, headers=headers)
+        events = wait_until_stored(
+            receiver, serving, trace_id_of(spans), count=len(DECLARED), tenant="globex"
+        )
+
+    assert events == expected(spans)
+
+
+def test_key_is_forwarded_from_http_too(example_collector: MakeExample, receiver: Receiver) -> None:
+    """An application that sends over OTLP/HTTP is its own tenant as well."""
+    spans = spans_of_one_trace(DECLARED)
+    headers = {"x-api-key": receiver.key_of("globex")}
+    collector = example_collector(DURABLE)
+    exporter = HttpSpanExporter(f"{collector.http.url}/v1/traces", headers=headers)
+
+    with receiver.serving() as serving, collector.collecting():
+        assert exporter.export(spans) is SpanExportResult.SUCCESS
+        exporter.shutdown()
         events = wait_until_stored(
             receiver, serving, trace_id_of(spans), count=len(DECLARED), tenant="globex"
         )
