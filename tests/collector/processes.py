@@ -189,12 +189,12 @@ class Collector:
     folder: Path
     endpoint: str
     key_file: Path
-    layers: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
     grpc: Address = field(default_factory=Address)
     http: Address = field(default_factory=Address)
     health: Address = field(default_factory=Address)
     telemetry: Address = field(default_factory=Address)
+    layers: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def collecting(self) -> Iterator[Process]:

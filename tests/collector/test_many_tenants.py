@@ -139,7 +139,7 @@ def test_key_is_forwarded_from_http_too(example_collector: MakeExample, receiver
 
     with receiver.serving() as serving, collector.collecting():
         assert exporter.export(spans) is SpanExportResult.SUCCESS
-        exporter.shutdown()
+        exporter.shutdown()  # type: ignore[no-untyped-call]
         events = wait_until_stored(
             receiver, serving, trace_id_of(spans), count=len(DECLARED), tenant="globex"
         )
