@@ -10,8 +10,7 @@ import pytest
 import trustme
 from intentproof_receiver.certificate_commands import map_certificate
 
-from tests.collector.processes import ROOT, Collector, Process, Receiver, get, running
-from tests.collector.test_collector import (
+from tests.collector.application import (
     DECLARED,
     expected_events,
     send,
@@ -19,6 +18,7 @@ from tests.collector.test_collector import (
     trace_id_of,
     wait_until_delivery_failed,
 )
+from tests.collector.processes import ROOT, Collector, Process, Receiver, get, running
 from tests.receiver.test_serve import process
 from tests.receiver.tls_support import Pki, chain, put, until
 
