@@ -158,13 +158,13 @@ def every(kind: type[ReceiverError]) -> "set[type[ReceiverError]]":
 
 
 def test_the_table_of_answers() -> None:
-    """Only what no retry can mend is permanent, and everything else is 503."""
+    """Only what no retry can mend is permanent; everything else is 503, over a quota 429."""
     for kind in every(ReceiverError):
         error = kind.__new__(kind)
         Exception.__init__(error, "x")
         answer = answer_to(error)
-        assert answer.retryable == (answer.http == 503) == (answer.code == 14)
-    assert {answer.http for answer in ANSWERS.values()} == {400, 401, 403, 405, 413, 415, 503}
+        assert answer.retryable == (answer.http in (429, 503)) == (answer.code == 14)
+    assert {answer.http for answer in ANSWERS.values()} == {400, 401, 403, 405, 413, 415, 429, 503}
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
@@ -178,18 +178,18 @@ def test_bodies_are_small(encoding: Encoding) -> None:
 def test_budget() -> None:
     """A lease that ended gives back what it held, once."""
     budget = Budget(bytes_max=10, requests_max=2)
-    first = budget.lease()
+    first = budget.lease("acme")
     first.grow(6)
-    second = budget.lease()
+    second = budget.lease("acme")
     with pytest.raises(Unavailable):
         second.grow(5)
     with pytest.raises(Unavailable):
-        budget.lease()
+        budget.lease("acme")
     first.release()
     first.release()
     second.grow(10)
     with pytest.raises(Unavailable):
-        budget.lease()
+        budget.lease("acme")
     second.release()
     assert budget.bytes_held == 0
 

@@ -1,13 +1,15 @@
 """The way of a request: strangers are not read, and what is held is given back whatever happens."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from intentproof_receiver.errors import ReceiverError, Unauthenticated, Unavailable, answer_to
+from intentproof_receiver.fair import FairPool
 from intentproof_receiver.inflight import Budget, Lease
 from intentproof_receiver.intake import GetBody, Intake
+from intentproof_receiver.keys import Principal
+from intentproof_receiver.outcome import Outcome
 from intentproof_receiver.status import Encoding
 
 
@@ -17,6 +19,9 @@ class Silent:
     def taken(self, outcome: object) -> None:
         """Nothing."""
 
+    def refused(self, reason: str) -> None:
+        """Nothing."""
+
     def request(self, transport: str, word: str, seconds: float) -> None:
         """Nothing."""
 
@@ -24,14 +29,15 @@ class Silent:
 class Exports:
     """Knows one key, and fails to export what is `bad`."""
 
-    def authenticate(self, api_key: str | None) -> None:
+    def authenticate(self, api_key: str | None) -> Principal:
         if api_key != "key":
             raise Unauthenticated("unknown")
+        return Principal("acme", ("ingest",), "1")
 
-    def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> str:
+    def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> Outcome:
         if body == b"bad":
             raise Unavailable("not now")
-        return "taken"
+        return Outcome(received=1)
 
 
 def take(budget: Budget, *, key: str = "key", body: bytes = b"body", fail: bool = False) -> Any:
@@ -47,12 +53,14 @@ def take(budget: Budget, *, key: str = "key", body: bytes = b"body", fail: bool 
 
     exporter: Any = Exports()
     metrics: Any = Silent()
-    with ThreadPoolExecutor(1) as pool:
-        intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
-        try:
-            return asyncio.run(intake.take("http", key, Encoding.JSON, read))
-        except ReceiverError as error:
-            return error, read_it
+    pool = FairPool(1)
+    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
+    try:
+        return asyncio.run(intake.take("http", key, Encoding.JSON, read))
+    except ReceiverError as error:
+        return error, read_it
+    finally:
+        pool.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,7 @@ def test_what_a_request_held_is_given_back(how: dict[str, Any]) -> None:
     for _ in range(3):
         take(budget, **how)
         assert budget.bytes_held == 0
-    assert take(budget) == "taken"
+    assert take(budget) == Outcome(received=1)
 
 
 def test_the_body_of_a_stranger_is_not_read() -> None:
