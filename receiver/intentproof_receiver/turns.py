@@ -26,10 +26,11 @@ class _Tenant(Generic[T]):
 class Turns(Generic[T]):
     """Items of tenants, of which `slots` run at a time, of one tenant at most `tenant_slots`.
 
-    A tenant with nothing waiting that brings an item is next, behind one item at most of each
-    other tenant, unless it is in debt: for what its items cost beyond what they were queued with.
-    Of two tenants that wait on, and whose slots are not all taken, neither is given more than the
-    other by over the cost of one item of each. Callers see to it that one thread calls at a time.
+    However much another tenant has queued: while an item is its tenant's first and a slot of that
+    tenant is free, the other is given no more than the tenant was given itself, and one item. So
+    who was given nothing yet waits for one item of each other tenant at most.
+    Given is the cost of items and TURN_COST for each. Callers see to it that one thread calls at a
+    time.
     """
 
     def __init__(self, *, slots: int, tenant_slots: int) -> None:
