@@ -1,9 +1,11 @@
 """The one function behind both transports, without a network."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from intentproof_receiver.decode import Request, decode_protobuf
 from intentproof_receiver.errors import (
     ANSWERS,
     InvalidRequest,
@@ -47,6 +49,9 @@ class Harness:
 
     def export(self, body: bytes, encoding: Encoding = Encoding.PROTOBUF) -> Outcome:
         return self._exporter.export(self.key, body, encoding=encoding)
+
+    def export_as(self, key: str, body: bytes) -> Outcome:
+        return self._exporter.export(key, body, encoding=Encoding.PROTOBUF)
 
     def stranger(self) -> None:
         self._exporter.export("no", b"", encoding=Encoding.JSON)
@@ -155,6 +160,36 @@ def test_bugs_are_retryable(harness: Harness, monkeypatch: pytest.MonkeyPatch) -
 
 def every(kind: type[ReceiverError]) -> "set[type[ReceiverError]]":
     return {kind}.union(*(every(one) for one in kind.__subclasses__()))
+
+
+def test_one_tenant_does_not_hold_the_decoder(
+    harness: Harness, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all that a tenant may decode at a time is being decoded, another's request is taken."""
+    calm = create_key(home, tenant="calm")[1]
+    calm_body = request_bytes(span_message(2))
+    released, decoding = threading.Event(), threading.Semaphore(0)
+
+    def decode(body: bytes) -> Request:
+        if body != calm_body:
+            decoding.release()
+            assert released.wait(20)
+        return decode_protobuf(body)
+
+    monkeypatch.setattr("intentproof_receiver.export.decode_protobuf", decode)
+    busy = request_bytes(span_message(1))
+    threads = [threading.Thread(target=harness.export, args=(busy,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        assert decoding.acquire(timeout=20)
+    done = threading.Thread(target=harness.export_as, args=(calm, calm_body))
+    done.start()
+    done.join(20)
+    assert [tenant for tenant, _ in harness.ledger.events] == ["calm"]
+    released.set()
+    for thread in threads:
+        thread.join(20)
 
 
 def test_the_table_of_answers() -> None:

@@ -15,7 +15,7 @@ from intentproof_receiver.errors import Forbidden
 from intentproof_receiver.http_server import make_app
 from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.quotas import Quota, Quotas
-from intentproof_store import StoreUnavailable
+from intentproof_store import StoreBusy, StoreUnavailable
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -327,6 +327,23 @@ def test_over_quota(service: Service) -> None:
         text = metered.call(method="GET", path="/metrics", key=None)[2].decode()
         assert 'intentproof_requests_total{outcome="over_quota",transport="http"} 1.0' in text
         assert 'intentproof_refused_total{reason="quota_events"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (StoreBusy("full"), "store_queue"),
+        (StoreUnavailable("disk full"), "store"),
+        (RuntimeError("a bug"), "fault"),
+    ],
+)
+def test_refusals_are_counted_by_reason(service: Service, fault: Exception, reason: str) -> None:
+    """Metrics tell a store that has too much to do from one that is unwell, and both from a bug."""
+    with running_service(service.home) as other:
+        other.ledger.fault = fault
+        assert other.call(BODY)[0] == 503
+        text = other.call(method="GET", path="/metrics", key=None)[2].decode()
+        assert f'intentproof_refused_total{{reason="{reason}"}} 1.0' in text
 
 
 def test_concurrent_overload(service: Service) -> None:

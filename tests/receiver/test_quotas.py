@@ -85,6 +85,13 @@ def test_any_request_passes_and_is_paid_for() -> None:
     assert bucket.wait(90.2) == 0
 
 
+def test_only_so_much_is_saved_up() -> None:
+    """After any time without events a tenant has the tokens of ten seconds, and no more."""
+    bucket = Bucket(10, 0.0)
+    bucket.spend(10 * BURST_SECONDS, 1e6)
+    assert bucket.wait(1e6) > 0
+
+
 Sending = st.lists(st.tuples(st.floats(0, 100), st.integers(0, 5000)), max_size=60)
 
 

@@ -1,11 +1,12 @@
 """Quotas and pressure of the service as a process."""
 
+import socket
 from pathlib import Path
 
 from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.usage import FILE_NAME
 
-from tests.receiver.support import request_bytes, span_message
+from tests.receiver.support import PROTOBUF, request_bytes, span_message
 from tests.receiver.test_serve import finished, process
 
 FIRST, SECOND = request_bytes(span_message(1)), request_bytes(span_message(2))
@@ -53,6 +54,27 @@ def test_a_bad_quota_is_named(tmp_path: Path) -> None:
     assert done.returncode == 6
     assert "quotas.acme.bytes_per_day in " in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_limits_of_a_tenant_are_the_configured_ones(tmp_path: Path) -> None:
+    """A tenant with as many requests as it may have is refused another, and others are not."""
+    acme = create_key(tmp_path / "home", tenant="acme")[1]
+    calm = create_key(tmp_path / "home", tenant="calm")[1]
+    head = (
+        f"POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-api-key: {acme}\r\n"
+        f"content-type: {PROTOBUF}\r\ncontent-length: {len(FIRST)}\r\n"
+        "expect: 100-continue\r\n\r\n"
+    )
+    with process(tmp_path, *config(tmp_path, "tenant_requests_in_flight_max: 1")) as running:
+        host, port = running.http.split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(head.encode())
+            assert connection.recv(1000).startswith(b"HTTP/1.1 100")  # it is being read
+            assert running.post(SECOND, acme) == 503
+            assert running.post(SECOND, calm) == 200
+            connection.sendall(FIRST)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        assert running.post(SECOND, acme) == 200
 
 
 def test_pressure_is_shown(tmp_path: Path) -> None:

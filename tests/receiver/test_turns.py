@@ -155,6 +155,27 @@ def test_having_been_away_saves_nothing_up() -> None:
     assert 9 <= order.count("calm") <= 11
 
 
+def test_a_newcomer_begins_where_others_are() -> None:
+    """Also where nobody had to wait yet, a tenant that comes later is no further ahead."""
+    turns: Turns[str] = Turns(slots=2, tenant_slots=2)
+    turns.push("busy", 1 << 20, "busy")
+    turns.pop()
+    for _ in range(100):
+        turns.push("busy", 1 << 20, "busy")
+        turns.pop()
+        turns.done("busy")
+    for _ in range(50):
+        turns.push("busy", 1 << 20, "busy")
+        turns.push("calm", 1 << 20, "calm")
+    order: list[str] = []
+    for _ in range(20):
+        found = turns.pop()
+        assert found is not None
+        order.append(found[0])
+        turns.done(found[0])
+    assert 9 <= order.count("calm") <= 11
+
+
 def test_what_is_taken_back_is_gone() -> None:
     """An item that was taken back gets no turn, and what is cleared is handed back."""
     turns: Turns[str] = Turns(slots=9, tenant_slots=9)
