@@ -165,8 +165,8 @@ def test_a_newcomer_begins_where_others_are() -> None:
         turns.pop()
         turns.done("busy")
     for _ in range(50):
-        turns.push("busy", 1 << 20, "busy")
         turns.push("calm", 1 << 20, "calm")
+        turns.push("busy", 1 << 20, "busy")
     order: list[str] = []
     for _ in range(20):
         found = turns.pop()
