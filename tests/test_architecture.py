@@ -70,7 +70,7 @@ PURE: dict[str, set[str] | None] = {
 }
 PENS = (
     *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
-    *("rows", "leafcolumns", "textcolumns", "events"),
+    *("rows", "leafcolumns", "textcolumns", "events", "arrivals"),
 )
 
 

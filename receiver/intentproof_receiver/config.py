@@ -14,6 +14,7 @@ import yaml
 from intentproof_schemas import EVENT_BYTES_MAX
 
 from .errors import ConfigInvalid
+from .quotas import NO_QUOTAS, Quotas, read_quotas
 
 ENV_PREFIX = "INTENTPROOF_"
 _MIB = 1 << 20
@@ -48,6 +49,9 @@ class Config:
     event_bytes_max: int = _number(EVENT_BYTES_MAX, 1024, 64 * _MIB)
     bytes_in_flight_max: int = _number(128 * _MIB, 2048, 64 * 1024 * _MIB)
     requests_in_flight_max: int = _number(256, 1, 65_536)
+    tenant_bytes_in_flight_max: int = _number(0, 0, 64 * 1024 * _MIB)
+    tenant_requests_in_flight_max: int = _number(0, 0, 65_536)
+    quotas: Quotas = NO_QUOTAS
     export_threads: int = _number(12, 1, 256)
     drain_seconds: float = _number(30.0, 0, 3600)
     seal_rows: int = _number(500_000, 1, 100_000_000)
@@ -59,6 +63,16 @@ class Config:
     def hot_folder(self) -> Path:
         """Where acknowledged events wait for their segment: by default inside the store."""
         return self.hot or self.store / "hot"
+
+    @property
+    def tenant_bytes_max(self) -> int:
+        """Bytes in flight of one tenant: by default half of all."""
+        return self.tenant_bytes_in_flight_max or self.bytes_in_flight_max // 2
+
+    @property
+    def tenant_requests_max(self) -> int:
+        """Requests in flight of one tenant: by default half of all."""
+        return self.tenant_requests_in_flight_max or max(1, self.requests_in_flight_max // 2)
 
 
 _FIELDS = {one.name: one for one in fields(Config)}
@@ -134,6 +148,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _put(config: Config, key: str, value: Any, source: str, *, from_text: bool = False) -> Config:
+    if key == "quotas":
+        return replace(config, quotas=read_quotas(value, source))
     kind = _KINDS[key]
     try:
         if from_text and kind in (int, float):
@@ -181,6 +197,24 @@ def validate(config: Config, sources: Mapping[str, str]) -> None:
             f"must be at least twice message_bytes_max ({config.message_bytes_max}), or the "
             "largest message could never be taken: raise the one or lower the other",
         )
+    _validate_tenant_limits(config, sources)
+
+
+def _validate_tenant_limits(config: Config, sources: Mapping[str, str]) -> None:
+    """What one tenant may have in flight lies between one message and what all may have."""
+    if config.tenant_bytes_max < config.message_bytes_max:
+        raise _out_of_range(
+            "tenant_bytes_in_flight_max",
+            sources,
+            f"must be at least message_bytes_max ({config.message_bytes_max}), or 0 for half of "
+            "bytes_in_flight_max: raise the one or lower the other",
+        )
+    for key in ("bytes_in_flight_max", "requests_in_flight_max"):
+        limit = getattr(config, key)
+        if getattr(config, f"tenant_{key}") > limit:
+            raise _out_of_range(
+                f"tenant_{key}", sources, f"must be at most {key} ({limit}), or 0 for half of it"
+            )
 
 
 def _validate_tls(config: Config, sources: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@
   + Unavailable           our own fault, or too much at once: the client keeps and resends
     - KeysUnavailable     the file of keys cannot be read
     - MappingsUnavailable the file of client certificates cannot be read
+    - StoreRefused        the store cannot take it: its queue or disk is full, or sealing lags
+    - OverQuota           a tenant has used up what its quota gives it for now
   + Unusable              the command line or the configuration cannot be used (exit code 6)
     - ConfigInvalid       a setting is unknown, has a wrong type, or is out of range
     - TlsInvalid          a certificate, key or CA cannot be used
@@ -55,11 +57,15 @@ class MethodNotAllowed(ReceiverError):
 
 
 class Unavailable(ReceiverError):
-    """Not taken, nothing kept: send it again after `retry_after_s` seconds."""
+    """Not taken, nothing kept: send it again after `retry_after_s` seconds.
 
-    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+    `reason` is what metrics count it under.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int = 5, reason: str = "fault") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
 
 class KeysUnavailable(Unavailable):
@@ -72,6 +78,14 @@ class MappingsUnavailable(Unavailable):
     """The file of client certificates cannot be read: our fault, as with keys."""
 
     exit_code = 6
+
+
+class StoreRefused(Unavailable):
+    """The store kept nothing of it, and will take it later."""
+
+
+class OverQuota(Unavailable):
+    """A tenant has used up its quota for now. Retryable: a client would delete its evidence."""
 
 
 class Unusable(ReceiverError):
@@ -113,6 +127,8 @@ ANSWERS: dict[type[ReceiverError], Answer] = {
     TooLarge: Answer(8, 413, retryable=False, word="too_large"),
     UnsupportedMedia: Answer(3, 415, retryable=False, word="unsupported_media"),
     Unavailable: Answer(14, 503, retryable=True, word="unavailable"),
+    # Not RESOURCE_EXHAUSTED, which clients that do not look for a RetryInfo take for permanent.
+    OverQuota: Answer(14, 429, retryable=True, word="over_quota"),
 }
 
 

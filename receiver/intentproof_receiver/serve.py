@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -21,6 +20,7 @@ from .config import Config, load
 from .errors import Unusable
 from .export import Exporter
 from .exposure import check_exposure
+from .fair import FairPool
 from .http_server import make_app
 from .https import CertificateProtocol, RenewedContext
 from .inflight import Budget
@@ -30,6 +30,7 @@ from .logs import configure, log
 from .metrics import LedgerCollector, Metrics
 from .process import collect_young_objects, use_little_memory
 from .tls import Certificates, tls_files
+from .usage import Usage
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _FLAGS = ("grpc", "http", "tls_certificate", "tls_key", "tls_client_ca", "insecure")
@@ -126,9 +127,11 @@ async def serve(config: Config, *, new_writer: bool = False) -> None:
         settings = _ledger_settings(config, new_writer=new_writer)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
-        pool = ThreadPoolExecutor(config.export_threads, thread_name_prefix="export")
+        usage = Usage(config.quotas, home=config.home)
+        stack.callback(usage.save)
+        pool = FairPool(config.export_threads)
         stack.callback(pool.shutdown)
-        intake, http = _assemble(config, ledger, pool, certificates)
+        intake, http = _assemble(config, ledger, pool, usage, certificates)
         grpc_server.add_export(grpc, intake)
         stop = _signals()
         await grpc.start()
@@ -174,14 +177,21 @@ def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
 
 
 def _assemble(
-    config: Config, ledger: Ledger, pool: ThreadPoolExecutor, certificates: Certificates | None
+    config: Config,
+    ledger: Ledger,
+    pool: FairPool,
+    usage: Usage,
+    certificates: Certificates | None,
 ) -> "tuple[Intake, HttpServer]":
     metrics = Metrics()
     metrics.registry.register(LedgerCollector(ledger.status))
     if certificates is not None:
         metrics.registry.register(certificates)
     budget = Budget(
-        bytes_max=config.bytes_in_flight_max, requests_max=config.requests_in_flight_max
+        bytes_max=config.bytes_in_flight_max,
+        requests_max=config.requests_in_flight_max,
+        tenant_bytes_max=config.tenant_bytes_max,
+        tenant_requests_max=config.tenant_requests_max,
     )
     metrics.bytes_in_flight.set_function(lambda: budget.bytes_held)
     exporter = Exporter(
@@ -190,7 +200,8 @@ def _assemble(
         ledger=ledger,
         event_bytes_max=config.event_bytes_max,
     )
-    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
+    _show_pressure(metrics, budget, pool, exporter)
+    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool, usage=usage)
     app = make_app(
         intake=intake,
         metrics=metrics,
@@ -211,6 +222,20 @@ def _assemble(
         certificates,
     )
     return intake, http
+
+
+def _show_pressure(metrics: Metrics, budget: Budget, pool: FairPool, exporter: Exporter) -> None:
+    """Where requests wait, of all tenants together."""
+    metrics.show(
+        "requests_waiting", "Requests that wait for a thread", lambda: pool.waiting.requests
+    )
+    metrics.show("bytes_waiting", "Bytes of requests that wait", lambda: pool.waiting.bytes)
+    metrics.show(
+        "decoding_waiting", "Requests that wait to be decoded", lambda: exporter.decoding.waiting
+    )
+    metrics.show(
+        "retry_delay_seconds", "What a refused request would be told now", budget.retry_delay
+    )
 
 
 def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int) -> None:

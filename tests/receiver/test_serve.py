@@ -44,7 +44,7 @@ class Process:
             headers = {"content-type": PROTOBUF, "x-api-key": key}
             connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(errors="replace")
         finally:
             connection.close()
 
