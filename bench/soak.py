@@ -34,7 +34,7 @@ from .workload import Again, make_workload
 SHARE = 0.7
 GROWTH_MAX = 1.1
 _TEMPLATES = 32 * 512  # spans whose text comes again and again
-_ROW = "{:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}"
+_ROW = "{:>7}" + 7 * " {:>9}" + " {:>8}"
 _HEAD = ("seconds", "events/s", "p50 ms", "p99 ms", "MiB", "own MiB", "hot rows", "segments")
 
 
