@@ -21,11 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # A program that takes spans as MLflow does: told where to keep them, answering when it has.
 STAND_IN = """#!{python}
 import sqlite3, sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.send_error(404)
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -37,7 +40,6 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200 if taken else 422)
         self.send_header("content-length", "0")
         self.end_headers()
-        self.close_connection = True  # one connection at a time is served
 
     def log_message(self, *_):
         pass
@@ -46,7 +48,7 @@ flags = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 database = flags["--backend-store-uri"].removeprefix("sqlite:///")
 with sqlite3.connect(database) as connection:
     connection.execute("CREATE TABLE spans (id BLOB)")
-HTTPServer((flags["--host"], int(flags["--port"])), Handler).serve_forever()
+ThreadingHTTPServer((flags["--host"], int(flags["--port"])), Handler).serve_forever()
 """
 
 
