@@ -3,7 +3,9 @@
 import argparse
 import os
 import platform
+import signal
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +44,8 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=PEERS_FOLDER, help="where they are installed")
     parser.add_argument("--peer-spans", type=int, default=3_000, help="spans of a run beside them")
     args = parser.parse_args()
+    # Ended from outside, it ends what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     workload = make_workload(args.spans)
     print(_machine())
     print(

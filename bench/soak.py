@@ -12,6 +12,7 @@
 """
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -54,6 +55,8 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=30.0, help="seconds between lines")
     parser.add_argument("--highest", type=int, default=200_000, help="spans to find the rate with")
     args = parser.parse_args()
+    # Ended from outside, it ends what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as name:
         soaked = run_soak(
             Path(name), seconds=args.seconds, every=args.every, highest_spans=args.highest
