@@ -31,8 +31,8 @@ OTHERS = {
     BRIDGE: {"opentelemetry", "orjson"},
     STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
-        *("fastapi", "google", "grpc", "numpy", "opentelemetry", "orjson", "prometheus_client"),
-        *("ptars", "pyarrow", "starlette", "uvicorn", "yaml", "zstandard"),
+        *("cramjam", "fastapi", "google", "grpc", "numpy", "opentelemetry", "orjson"),
+        *("prometheus_client", "ptars", "pyarrow", "starlette", "uvicorn", "yaml", "zstandard"),
     },
 }
 # What one module may import beyond its room.

@@ -10,7 +10,7 @@ refuses it.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, NamedTuple, SupportsBytes
+from typing import Any, NamedTuple
 
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
@@ -18,6 +18,7 @@ from intentproof_schemas import Pairs, Span, SpanEvent, SpanLink, names
 
 from .attributes import message_pairs, read_attributes, span_class
 from .descriptors import BYTES, find_message
+from .enclosure import Enclosure, length_delimited
 from .errors import InvalidRequest, TooLarge
 from .wire import EXCEPTION, Fault, LenientReader, Malformed, Pair, read_fields, read_span
 
@@ -31,24 +32,33 @@ _parse_span = span_class().FromString
 _new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
 
 
-class Decoded(NamedTuple):
-    """A span as received: what could be read of it, what is wrong with it, and its bytes.
-
-    `span` is None where its attributes could not be read. `raw` is for quarantine.
-    """
-
-    span: Span | None
-    fault: Fault | None
-    raw: SupportsBytes
-
-
 class Origin(NamedTuple):
-    """What a span has from its resource and scope, as far as the mapping reads it."""
+    """What a span has from its resource and scope, as far as the mapping reads it.
+
+    `kept` are the same as bytes, for quarantine.
+    """
 
     resource: Pairs = ()
     scope_name: str = ""
     scope_version: str = ""
     fault: Fault | None = None
+    kept: Enclosure = Enclosure()
+
+
+class Decoded(NamedTuple):
+    """A span as received: what could be read of it, what is wrong with it, and its bytes.
+
+    `span` is None where its attributes could not be read.
+    """
+
+    span: Span | None
+    fault: Fault | None
+    raw: bytes
+    origin: Origin
+
+    def request(self) -> bytes:
+        """A request of this span alone, in the encoding that it came in: what quarantine keeps."""
+        return self.origin.kept.request(self.raw)
 
 
 @dataclass(frozen=True)
@@ -122,16 +132,16 @@ def _span(raw: bytes, origin: Origin) -> Decoded:
         span = _fast_span(raw, origin)
     except DecodeError:
         return _slow_span(raw, origin)
-    return _new(Decoded, (span, origin.fault, raw))
+    return _new(Decoded, (span, origin.fault, raw, origin))
 
 
 def _slow_span(raw: bytes, origin: Origin) -> Decoded:
     span, fault = read_span(raw)
     if span is None:
-        return Decoded(None, fault, raw)
-    resource, scope_name, scope_version, _ = origin
+        return Decoded(None, fault, raw, origin)
+    resource, scope_name, scope_version, *_ = origin
     span = span._replace(resource=resource, scope_name=scope_name, scope_version=scope_version)
-    return Decoded(span, fault or origin.fault, raw)
+    return Decoded(span, fault or origin.fault, raw, origin)
 
 
 def _fast_span(raw: bytes, origin: Origin) -> Span:
@@ -143,7 +153,7 @@ def _fast_span(raw: bytes, origin: Origin) -> Span:
     status = message.status
     events = message.events
     links = message.links
-    resource, scope_name, scope_version, _ = origin
+    resource, scope_name, scope_version, _, _ = origin
     return _new(
         Span,
         (
@@ -180,20 +190,24 @@ def _link(link: Any) -> SpanLink:
 def _resource(raw: bytes) -> Origin:
     """What the mapping reads of a resource; a fault only where that cannot be read."""
     pairs: list[Pair] = []
+    kept: list[bytes] = []
     reader = LenientReader()
     try:
-        for tag, _, content in read_fields(raw):
+        for tag, _, content in read_fields(memoryview(raw)):
             pair = LenientReader().pair(content, "resource") if tag == 0x0A else None
             if pair is not None and pair[0] in names.RESOURCE_ATTRIBUTES:
                 reader.pair(content, "resource")
                 pairs.append(pair)
+                kept.append(length_delimited(1, bytes(content)))
     except Malformed as error:
-        return Origin(fault=Fault("malformed", f"the resource cannot be read: {error}"))
-    return Origin(tuple(pairs), fault=reader.fault)
+        fault = Fault("malformed", f"the resource cannot be read: {error}")
+        return Origin(fault=fault, kept=Enclosure(raw).within())
+    return Origin(tuple(pairs), fault=reader.fault, kept=Enclosure(b"".join(kept)).within())
 
 
 def _scope(raw: bytes, of_resource: Origin) -> Origin:
     name = version = ""
+    kept: list[bytes] = []
     reader = LenientReader()
     try:
         for tag, _, content in read_fields(raw):
@@ -201,9 +215,18 @@ def _scope(raw: bytes, of_resource: Origin) -> Origin:
                 name = reader.text(content, "scope.name")
             elif tag == 0x12:
                 version = reader.text(content, "scope.version")
+            else:
+                continue
+            kept.append(length_delimited(tag >> 3, bytes(content)))
     except Malformed as error:
         reader.blame("malformed", f"the scope cannot be read: {error}")
-    return Origin(of_resource.resource, name, version, of_resource.fault or reader.fault)
+        kept = [raw]
+    return of_resource._replace(
+        scope_name=name,
+        scope_version=version,
+        fault=of_resource.fault or reader.fault,
+        kept=of_resource.kept._replace(scope=b"".join(kept)).within(),
+    )
 
 
 _ENVELOPE = message_factory.GetMessageClass(

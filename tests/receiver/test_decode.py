@@ -2,6 +2,7 @@
 
 import logging
 import math
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -384,6 +385,31 @@ def test_unknown_fields_are_ignored() -> None:
     raw = span_message().SerializeToString() + field_bytes(99, b"\xff")
     assert whole(raw).name == "refund"
     assert read_span(raw + varint(98 << 3) + b"\x01")[1] is None
+
+
+def test_groups_are_passed_over() -> None:
+    """Groups, which OTLP does not have, are unknown fields, however deep; one cut short is not."""
+    deep = varint(99 << 3 | 3) * 20_000 + field_bytes(9, b"\xff") + varint(99 << 3 | 4) * 20_000
+    assert (
+        whole(span_message().SerializeToString() + deep).attributes
+        == whole(span_message()).attributes
+    )
+    for raw in (varint(99 << 3 | 3), varint(99 << 3 | 4)):
+        assert read_span(raw)[0] is None
+
+
+def test_deep_and_large_values_are_not_copied_once_a_level() -> None:
+    """A span of 4 MiB that is nested 64 levels takes a few times its bytes, not 64 times."""
+    raw = field_bytes(1, b"x" * (4 << 20))
+    for _ in range(64):
+        raw = field_bytes(5, field_bytes(1, raw))
+    span = span_message().SerializeToString() + attribute_bytes(b"deep", raw)
+    tracemalloc.start()
+    try:
+        assert read_span(span)[1] is None
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_levels_match_the_contract() -> None:
