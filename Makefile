@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench collector clean
+.PHONY: demo test lint format bench fuzz collector clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test       all tests, with coverage"
 	@echo "make lint       ruff format, ruff check, mypy"
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
+	@echo "make fuzz       crafted bytes against the decoders (SECONDS=60)"
 	@echo "make collector  build the Collector that the tests run (needs Go)"
 
 $(STAMP): pyproject.toml
@@ -43,6 +44,15 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m bench $(if $(LARGE),--large)
+
+# A package that few need, and that not every Python has a wheel of: without it, hypothesis.
+fuzz: $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python --group fuzz; \
+	else \
+	  $(BIN)/python -m pip install --quiet --group fuzz; \
+	fi || echo "atheris cannot be installed here"
+	@$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
 
 collector:
 	@collector/build.sh

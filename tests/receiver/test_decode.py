@@ -371,7 +371,7 @@ def test_events_keep_what_the_mapping_reads() -> None:
 
 def test_string_indices_are_absent(caplog: pytest.LogCaptureFixture) -> None:
     """Indices into a string table, which traces do not have, read as absent and are logged."""
-    attributes.warn_of_strindex.cache_clear()
+    wire.warn_of_strindex.cache_clear()
     message = span_message()
     message.attributes.add(key_strindex=3).value.string_value = "v"
     message.attributes.add(key="k").value.string_value_strindex = 4

@@ -139,7 +139,7 @@ def test_json_quarantine_keeps_the_span(harness: Harness) -> None:
 
 def test_a_warning_and_a_rejection_are_both_told(harness: Harness) -> None:
     """Where spans are rejected and names ignored, the client is told of both."""
-    body = json_request(json_span(kind="SERVER", trace_id="1"))
+    body = json_request(json_span(kind="SERVER") | {"trace_id": "1"})
     message = harness.export(body, Encoding.JSON).message
     assert "malformed" in message
     assert "trace_id: snake_case" in message

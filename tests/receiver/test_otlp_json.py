@@ -342,7 +342,7 @@ def test_snake_case_is_warned_of(body: bytes) -> None:
 @pytest.mark.parametrize("name", ["trace_id", "start_time_unix_nano", "dropped_links_count"])
 def test_snake_case_in_a_span_is_warned_of(name: str) -> None:
     """A span's members in snake_case are ignored, which the client is told."""
-    request = decode_json(json_request(json_span(**{name: "1"})))
+    request = decode_json(json_request(json_span() | {name: "1"}))
     assert len(spans_of(request)) == 1
     assert request.warning.startswith(f"{name}: snake_case names are ignored: ")
 
