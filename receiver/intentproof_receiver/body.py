@@ -119,8 +119,8 @@ class _Zstd:
 class _Snappy:
     """Snappy, one block or framed.
 
-    The Collector's `snappy` is a block since 0.128 and was framed before, so that both are told
-    apart by how they begin, as it does itself.
+    The Collector's `snappy` is a block and was framed in older versions, so that both are told
+    apart by how they begin, as its own receiver does (confighttp, compression.go).
     """
 
     def __init__(self, *, framed: bool) -> None:

@@ -1,14 +1,15 @@
-"""`quarantine list|show|retry`: spans that were set aside come into the log later, and only once."""
+"""`quarantine list|show|retry`: what was set aside comes into the log later, and only once."""
 
+import io
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from intentproof_receiver.cli import main
@@ -29,13 +30,26 @@ from tests.receiver.support import (
     request_bytes,
     span_message,
 )
-from tests.receiver.test_serve import COMMAND, Process, process
+from tests.receiver.test_serve import Process, process
 
 RESOURCE = field_bytes(1, field_bytes(1, b"service.name") + field_bytes(2, field_bytes(1, b"shop")))
 SCOPE = field_bytes(1, b"lib")
 LARGE = span_message(1, inputs="x" * 3000)
 BLANK = span_message(2, intent=" ")
 LOW, HIGH = "2000", "9000"  # limits between which LARGE is
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    raw: bytes
+    stderr: str
+
+    @property
+    def stdout(self) -> str:
+        return self.raw.decode()
 
 
 @dataclass
@@ -49,7 +63,7 @@ class Place:
         return ["--store", str(self.root / "store"), "--home", str(self.root / "home")]
 
     def receive(self, *bodies: bytes, event_bytes_max: int = int(LOW)) -> None:
-        """Take protobuf requests (or JSON ones, which begin with a bracket) as the receiver does."""
+        """Take requests as the receiver does: JSON where they begin with a bracket."""
         with self.ledger() as ledger:
             for body in bodies:
                 decode = decode_json if body.startswith(b"{") else decode_protobuf
@@ -70,15 +84,18 @@ class Place:
             items = [Undecodable(raw, "malformed") for raw in raws]
             ledger.append("acme", [], items).result()
 
-    def run(self, *words: str, event_bytes_max: str = LOW) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-c", COMMAND, "quarantine", *words, *self.folders],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env=os.environ | {"INTENTPROOF_EVENT_BYTES_MAX": event_bytes_max},
-        )
+    def run(self, *words: str, event_bytes_max: str = LOW) -> "Done":
+        """The command as the console script runs it, in this process: it loads libraries once."""
+        raw, err = io.BytesIO(), io.StringIO()
+        out = io.TextIOWrapper(raw, encoding="utf-8")
+        folders = [] if "--home" in words else self.folders
+        with (
+            mock.patch.dict(os.environ, INTENTPROOF_EVENT_BYTES_MAX=event_bytes_max),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = main(["quarantine", *words, *folders])
+        return Done(code, raw.getvalue(), err.getvalue())
 
     def told(self, *words: str, code: int = 0, event_bytes_max: str = LOW) -> Any:
         """The JSON document of a command that ends with `code`."""
@@ -155,7 +172,7 @@ def test_the_other_way_round(place: Place) -> None:
 
 
 def test_another_event_of_its_id(place: Place) -> None:
-    """Where the log has another event of its id, it is kept as a conflict, as it would have been."""
+    """Where the log has another event of its id, it is kept as a conflict, as a resend would be."""
     place.receive(request_bytes(LARGE), request_bytes(span_message(1)))
     assert place.listed(HIGH)["too_large"]["state"] == "conflict"
     assert place.results("--all") == ["conflict"]
@@ -218,15 +235,9 @@ def test_show_raw(place: Place) -> None:
     raw = BLANK.SerializeToString()
     place.receive(request_bytes(raw))
     one = place.listed()["blank_intent"]
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "quarantine", "show", one["id"]]
-        + ["--raw", "--tenant", "acme", *place.folders],
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout.endswith(raw)
-    assert request_of(done.stdout) == (done.stdout, Encoding.PROTOBUF)
+    kept = place.run("show", one["id"], "--raw", "--tenant", "acme").raw
+    assert kept.endswith(raw)
+    assert request_of(kept) == (kept, Encoding.PROTOBUF)
 
 
 def test_show_what_cannot_be_read(place: Place) -> None:
@@ -251,8 +262,7 @@ def test_ids(place: Place) -> None:
     ):
         assert place.run(*words).returncode == 6, words
     first = place.listed()["too_large"]["id"]
-    for number in range(40):
-        place.receive(request_bytes(span_message(10 + number, intent="")))
+    place.receive(request_bytes(*[span_message(10 + number, intent="") for number in range(40)]))
     assert "say more of it" in place.run("show", first[0], "--tenant", "acme").stderr
 
 
@@ -381,17 +391,9 @@ def test_an_endpoint_that_cannot_be_used(place: Place) -> None:
 def test_a_home_that_no_receiver_wrote_with(place: Place) -> None:
     """A wrong --home is told, and no writer is made in it."""
     place.receive(request_bytes(LARGE))
-    place = Place(place.root)
     other = place.root / "elsewhere"
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "quarantine", "retry", "--all", "--tenant", "acme"]
-        + ["--store", str(place.root / "store"), "--home", str(other)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | {"INTENTPROOF_EVENT_BYTES_MAX": HIGH},
-    )
+    folders = ["--store", str(place.root / "store"), "--home", str(other)]
+    done = place.run("retry", "--all", "--tenant", "acme", *folders, event_bytes_max=HIGH)
     assert done.returncode == 6
     assert not other.exists()
 
