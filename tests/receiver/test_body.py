@@ -115,6 +115,16 @@ def test_a_bomb_comes_in_small_steps(encoding: str) -> None:
     assert sum(told) == 32 << 20 if encoding == "snappy" else max(told) <= 8 << 20
 
 
+def test_a_block_gets_no_memory_before_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of snappy that is over the limit is refused before it is unpacked."""
+    body = COMPRESSED["snappy"](bytes(2 * LIMIT))
+    unpacked: list[bytes] = []
+    monkeypatch.setattr(cramjam.snappy, "decompress_raw", unpacked.append)
+    with pytest.raises(TooLarge):
+        unpack(body, decoder_of("snappy", bytes_max=LIMIT), bytes_max=LIMIT, lease=budget()[1])
+    assert not unpacked
+
+
 def refusing(told: list[int]) -> Callable[[int], None]:
     def hold(more: int) -> None:
         told.append(more)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from intentproof_receiver.decode import Decoded, decode_protobuf
 from intentproof_receiver.errors import InvalidRequest, ReceiverError, TooLarge
 from intentproof_receiver.otlp_json import decode_json
+from intentproof_receiver.wire import Fault
 from intentproof_schemas import KeyValues, Span, is_taken
 
 from tests.receiver.support import (
@@ -254,6 +255,15 @@ def test_a_damaged_span_costs_itself_alone(damaged: bytes, reason: str | None) -
     if reason == "nesting":
         assert bad.span is not None
         assert is_taken(bad.span)
+
+
+@pytest.mark.parametrize("digits", [b"1" * 5000, b"-" + b"9" * 5000, b"1e999"])
+def test_a_number_of_any_length_leaves_the_rest_readable(digits: bytes) -> None:
+    """A number beyond every type is a fault, and whether a rule takes its span is known."""
+    _, bad, _ = between(span_text(b'"kind":' + digits))
+    assert bad.fault == Fault("malformed", "kind: an enum must be an integer")
+    assert bad.span is not None
+    assert is_taken(bad.span)
 
 
 @given(st.binary(max_size=40))
