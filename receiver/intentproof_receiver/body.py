@@ -152,8 +152,6 @@ class _Snappy:
             chunk = data[at : at + _SNAPPY_CHUNK_HEAD + size]
             if at == 0 and chunk != _SNAPPY_FRAMED:
                 raise InvalidRequest("body", "not framed snappy")
-            if len(chunk) < _SNAPPY_CHUNK_HEAD + size:
-                raise InvalidRequest("body", "the framed snappy stream is cut short")
             try:
                 step = cramjam.snappy.decompress(_SNAPPY_FRAMED + chunk)
             except cramjam.DecompressionError as error:

@@ -1,10 +1,9 @@
 """OTLP/protobuf request bytes to spans, each on its own, so that a bad one costs itself alone.
 
-The envelope is parsed by a descriptor of our own with the wire format of
-`ExportTraceServiceRequest`, in which spans, resources and scopes are bytes: the library would lose
-a whole batch to one bad span. Spans come in blocks, for those who can read many at once. One span
-is read by the library first, because that is fast, and by the lenient reader where the library
-refuses it.
+The envelope is walked, and each `ScopeSpans` parsed by a descriptor of our own in which spans and
+scopes are bytes: the library would lose a whole batch to one bad span. Spans come in blocks, for
+those who can read many at once. One span is read by the library first, because that is fast, and by
+the lenient reader where the library refuses it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +21,14 @@ from .enclosure import Enclosure, length_delimited
 from .errors import InvalidRequest, TooLarge
 from .wire import EXCEPTION, Fault, LenientReader, Malformed, Pair, read_fields, read_span
 
+ENVELOPES_MAX = 100_000  # resources and scopes: an empty one is 2 bytes too, and costs more time
 SPANS_MAX = 1_000_000  # an empty span is 2 bytes, so 64 MiB may hold 33 million of them
 # What is in memory at a time as columns or events. A resource and a scope stand in each event of
 # theirs, so that a small request may mean gigabytes: they are counted once a span.
 _BLOCK_SPANS = 4096
 _BLOCK_BYTES = 16 << 20
+
+_FIRST, _SECOND = 0x0A, 0x12  # tags of the length-delimited fields 1 and 2
 
 _parse_span = span_class().FromString
 _new = tuple.__new__  # what a NamedTuple calls, without its Python function in between
@@ -87,44 +89,78 @@ class Request:
 
 
 def decode_protobuf(body: bytes) -> Request:
-    """The spans of an ExportTraceServiceRequest. Raises InvalidRequest if `body` is none."""
+    """The spans of an ExportTraceServiceRequest. Raises InvalidRequest or TooLarge."""
     try:
-        envelope = _ENVELOPE.FromString(body)
-    except DecodeError as error:
+        for _ in _scopes(body):  # all of it, before anything is taken of it
+            pass
+    except (DecodeError, Malformed) as error:
         raise InvalidRequest("body", "not an ExportTraceServiceRequest") from error
-    return Request(_blocks(envelope))
+    return Request(_blocks(_scopes(body)))
 
 
-def _blocks(envelope: Any) -> Iterator[Block]:
-    count = 0
+def _scopes(body: bytes) -> Iterator[tuple[bytes, Any]]:
+    """Each scope with its spans, and the resource above it.
+
+    Raises DecodeError, Malformed and TooLarge.
+    """
+    size = Size()
+    for tag, _, resource_spans in read_fields(memoryview(body)):
+        size.envelope()
+        if tag != _FIRST:
+            continue
+        resource = b""
+        for inner, _, content in read_fields(resource_spans):
+            size.envelope()
+            if inner == _FIRST:
+                resource = bytes(content)
+        for inner, _, content in read_fields(resource_spans):
+            if inner == _SECOND:
+                scope_spans: Any = _parse_scope(bytes(content))
+                size.spans(len(scope_spans.spans))
+                yield resource, scope_spans
+
+
+class Size:
+    """How much a request holds, as far as it is read. Raises TooLarge beyond its limits."""
+
+    def __init__(self) -> None:
+        self._spans = self._envelopes = 0
+
+    def spans(self, more: int = 1) -> None:
+        """Count spans."""
+        self._spans += more
+        if self._spans > SPANS_MAX:
+            raise TooLarge(f"over {SPANS_MAX} spans in one request")
+
+    def envelope(self) -> None:
+        """Count a resource or a scope, or what stands in its place, empty or not."""
+        self._envelopes += 1
+        if self._envelopes > ENVELOPES_MAX:
+            raise TooLarge(f"over {ENVELOPES_MAX} resources and scopes in one request")
+
+
+def _blocks(scopes: Iterator[tuple[bytes, Any]]) -> Iterator[Block]:
     block, room = Block(), _BLOCK_BYTES
-    for resource_spans in envelope.resource_spans:
-        of_resource = _resource(resource_spans.resource)
-        for scope_spans in resource_spans.scope_spans:
-            origin = _scope(scope_spans.scope, of_resource)
-            origin_bytes = 1 + len(resource_spans.resource) + len(scope_spans.scope)
-            raws = scope_spans.spans
-            count = counted(count, len(raws))
-            at = 0
-            while at < len(raws):
-                most = min(_BLOCK_SPANS - len(block.raws), 1 + room // origin_bytes)
-                taken = raws[at : at + most]
-                block.raws.extend(taken)
-                block.runs.append((origin, len(taken)))
-                at += len(taken)
-                room -= len(taken) * origin_bytes
-                if len(block.raws) == _BLOCK_SPANS or room <= 0:
-                    yield block
-                    block, room = Block(), _BLOCK_BYTES
+    above: bytes | None = None
+    for resource, scope_spans in scopes:
+        if resource is not above:
+            above, of_resource = resource, _resource(resource)
+        origin = _scope(scope_spans.scope, of_resource)
+        origin_bytes = 1 + len(resource) + len(scope_spans.scope)
+        raws = scope_spans.spans
+        at = 0
+        while at < len(raws):
+            most = min(_BLOCK_SPANS - len(block.raws), 1 + room // origin_bytes)
+            taken = raws[at : at + most]
+            block.raws.extend(taken)
+            block.runs.append((origin, len(taken)))
+            at += len(taken)
+            room -= len(taken) * origin_bytes
+            if len(block.raws) == _BLOCK_SPANS or room <= 0:
+                yield block
+                block, room = Block(), _BLOCK_BYTES
     if block.raws:
         yield block
-
-
-def counted(count: int, more: int) -> int:
-    """`count` and `more` together. Raises TooLarge beyond SPANS_MAX."""
-    if count + more > SPANS_MAX:
-        raise TooLarge(f"over {SPANS_MAX} spans in one request")
-    return count + more
 
 
 def _span(raw: bytes, origin: Origin) -> Decoded:
@@ -229,14 +265,10 @@ def _scope(raw: bytes, of_resource: Origin) -> Origin:
     )
 
 
-_ENVELOPE = message_factory.GetMessageClass(
+_parse_scope = message_factory.GetMessageClass(
     find_message(
         "intentproof.envelope",
-        "Request",
-        {
-            "ScopeSpans": [("scope", 1, BYTES), ("spans", 2, [BYTES])],
-            "ResourceSpans": [("resource", 1, BYTES), ("scope_spans", 2, ["ScopeSpans"])],
-            "Request": [("resource_spans", 1, ["ResourceSpans"])],
-        },
+        "ScopeSpans",
+        {"ScopeSpans": [("scope", 1, BYTES), ("spans", 2, [BYTES])]},
     )
-)
+).FromString

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .decode import counted
+from .decode import Size
 from .errors import InvalidRequest
 
 LEVELS_KEPT = 320  # JSON levels of a span: 64 levels of OTLP are 260
@@ -71,10 +71,6 @@ def split(body: bytes) -> tuple[list[Resource], frozenset[str]]:
         else:
             scanner.skip()
     scanner.end()
-    count = 0
-    for resource in found:
-        for spans in resource.scopes:
-            count = counted(count, len(spans.places) // 2)
     return found, frozenset(seen)
 
 
@@ -95,7 +91,6 @@ def _spans(scanner: "_Scanner") -> Spans:
     for name in scanner.members("scopeSpans"):
         if name == "spans":
             for _ in scanner.items(name):
-                counted(len(found.places) // 2, 1)
                 found.places.extend(scanner.skip())
         elif name == "scope":
             found.scope = scanner.value()
@@ -105,12 +100,13 @@ def _spans(scanner: "_Scanner") -> Spans:
 
 
 class _Scanner:
-    """A place in a body, which only moves on. Everything raises InvalidRequest."""
+    """A place in a body, which only moves on. Everything may raise InvalidRequest."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         mark = _MARK.match(body)
         self._at = mark.end() if mark else 0
+        self._size = Size()
 
     def members(self, name: str) -> Iterator[str]:
         """The keys of an object; the caller moves over each value before it asks for the next."""
@@ -128,13 +124,20 @@ class _Scanner:
         self._at += 1
 
     def items(self, name: str) -> Iterator[None]:
-        """Once for each element of an array; the caller moves over it. None for null."""
+        """Once for each element of an array; the caller moves over it. None for null.
+
+        All elements together are counted. Raises TooLarge.
+        """
         if self._next() != b"[":
             if self.value() == b"null":
                 return
             raise InvalidRequest(name, "must be an array")
         self._at += 1
         while self._next() != b"]":
+            if name == "spans":
+                self._size.spans()
+            else:
+                self._size.envelope()
             yield
             self._separate(b"]")
         self._at += 1

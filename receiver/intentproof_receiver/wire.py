@@ -18,6 +18,7 @@ EXCEPTION = "exception"  # the only span event whose attributes the mapping read
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = 0, 1, 2, 3, 4, 5
 _VARINT_BYTES_MAX = 10
+_FIELDS_MAX = 1_000_000  # of one message: a byte may be one, and each takes a microsecond
 _U32 = 2**32 - 1
 _U64 = 2**64 - 1
 
@@ -51,10 +52,15 @@ def read_fields(raw: Bytes) -> Iterator[tuple[int, int, Bytes]]:
     memoryview views, so that nested messages are not copied once a level. Groups, which OTLP does
     not have, are passed over, at any depth.
     """
-    at, end, groups = 0, len(raw), 0
+    at, end, groups, count = 0, len(raw), 0, 0
     while at < end:
+        count += 1
+        if count > _FIELDS_MAX:
+            raise Malformed(f"over {_FIELDS_MAX} fields")
         tag, at = _varint(raw, at)
         wire_type = tag & 7
+        if tag == wire_type:
+            raise Malformed(f"a field without a number at byte {at}")
         number, size = 0, 0
         if wire_type == _VARINT:
             number, at = _varint(raw, at)

@@ -176,6 +176,10 @@ def test_snappy_that_is_framed_is_known_by_its_beginning() -> None:
     made = unpack(framed, decoder_of("snappy", bytes_max=LIMIT), bytes_max=LIMIT, lease=lease)
     assert made == b"ab" * 50_000
     assert held.bytes_held == 100_000
+    for padding in (b"\xfe\x02\x00\x00a", b"\xfe\x02", b"\x00"):  # each is cut short
+        decoder = decoder_of("snappy", bytes_max=LIMIT)
+        with pytest.raises(InvalidRequest):
+            unpack(framed + padding, decoder, bytes_max=LIMIT, lease=lease)
     damaged = framed[:14] + bytes((framed[14] ^ 1,)) + framed[15:]
     with pytest.raises(InvalidRequest):
         unpack(damaged, decoder_of("snappy", bytes_max=LIMIT), bytes_max=LIMIT, lease=lease)

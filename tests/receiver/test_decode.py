@@ -236,6 +236,16 @@ def test_too_many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
         spans_of(decode_protobuf(request_bytes(*[b""] * 4)))
 
 
+@pytest.mark.parametrize(
+    "body", [b"\x0a\x00" * 5, field_bytes(1, b"\x12\x00" * 4), b"\x20\x00" * 5]
+)
+def test_too_many_empty_envelopes(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """Resources and scopes are counted: 64 MiB may hold 33 million of them, each looked at."""
+    monkeypatch.setattr(decode, "ENVELOPES_MAX", 4)
+    with pytest.raises(TooLarge):
+        decode_protobuf(body)
+
+
 @pytest.mark.parametrize("maps", [False, True])
 @pytest.mark.parametrize("levels", [1, 31, 40, 64])
 def test_deep_values_are_taken(levels: int, maps: bool) -> None:  # noqa: FBT001

@@ -20,7 +20,7 @@ from intentproof_receiver.body import ENCODINGS
 from intentproof_receiver.columns import map_block
 from intentproof_receiver.columns.wire import read_columns
 from intentproof_receiver.decode import Block, Origin, decode_protobuf
-from intentproof_receiver.errors import InvalidRequest
+from intentproof_receiver.errors import InvalidRequest, TooLarge
 from intentproof_receiver.json_split import pruned
 from intentproof_receiver.otlp_json import decode_json
 
@@ -205,6 +205,14 @@ def test_work_on_protobuf_grows_with_its_bytes(piece: bytes) -> None:
     body = request_bytes(span_message(), piece * (MANY // 5))
     found = [one for part in decode_protobuf(body).parts for one in part.decoded([0, 1])]  # type: ignore[union-attr]
     assert found[0].fault is None
+
+
+@pytest.mark.parametrize("piece", [b"\x0b", b"\x0a\x00", b"\x20\x00", b"\x0a\x02\x12\x00"])
+def test_an_envelope_of_too_many_parts_is_refused_early(piece: bytes) -> None:
+    """Tens of millions of empty parts are not walked to their end."""
+    for body in (piece * MANY * 8, field_bytes(1, piece * MANY * 8)):
+        with pytest.raises((InvalidRequest, TooLarge)):
+            decode_protobuf(body)
 
 
 def test_lengths_that_overflow_do_not_reach_the_column_reader(

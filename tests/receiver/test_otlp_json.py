@@ -414,9 +414,15 @@ def test_resource_and_scope() -> None:
 
 def test_too_many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit on spans is that of protobuf."""
-    monkeypatch.setattr("intentproof_receiver.decode.SPANS_MAX", 1)
+    monkeypatch.setattr("intentproof_receiver.decode.SPANS_MAX", 2)
+    decoded({}, {})
     with pytest.raises(TooLarge):
-        decoded({}, {})
+        decoded({}, {}, {})
+    monkeypatch.setattr("intentproof_receiver.decode.ENVELOPES_MAX", 4)
+    decoded({}, {})
+    for envelopes in (b"{},{},{},{},{}", b'{"scopeSpans":[{},{},{},{}]}'):
+        with pytest.raises(TooLarge):
+            decode_json(b'{"resourceSpans":[' + envelopes + b"]}")
 
 
 def test_key_indices_are_absent() -> None:
