@@ -60,7 +60,7 @@ def check_json(data: bytes) -> None:
 def check_body(data: bytes) -> None:
     """Any bytes as a compressed body: what comes out is within the limit, or refused."""
     encoding = ENCODINGS[data[0] % len(ENCODINGS)] if data else "gzip"
-    lease = Budget(bytes_max=1 << 40, requests_max=1).lease()
+    lease = Budget(bytes_max=1 << 40, requests_max=1).lease("acme")
     decoder = decoder_of(encoding, bytes_max=BYTES_MAX)
     made = _permanent(lambda: unpack(data[1:], decoder, bytes_max=BYTES_MAX, lease=lease))
     if made is not None and len(made) > max(BYTES_MAX, len(data)):

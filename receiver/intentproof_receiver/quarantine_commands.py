@@ -24,8 +24,9 @@ from intentproof_store import (
 
 from .config import Config
 from .errors import Unusable
-from .quarantine_retry import Fate, Result, retry
+from .quarantine_retry import Fate, Result, endpoint_of, retry
 from .reopened import Reopened, State, reopen
+from .resend import Endpoint
 from .serve import config_of
 from .spantext import span_members
 
@@ -59,6 +60,8 @@ def register(subparsers: Any) -> None:
     again.add_argument("--endpoint", metavar="URL", help="of the receiver that runs on this store")
     again.add_argument("--key-file", metavar="FILE", help="an API key of the tenant, for it")
     again.add_argument("--ca-file", metavar="FILE", help="trust this authority (TLS)")
+    again.add_argument("--certificate", metavar="FILE", help="of this client (mutual TLS)")
+    again.add_argument("--key", metavar="FILE", help="of the certificate, where it is apart")
     again.add_argument("--json", action="store_true", help="one JSON document")
     for command in (show, again):
         command.add_argument("--tenant", required=True, help="whose span")
@@ -147,12 +150,19 @@ def run_retry(args: argparse.Namespace) -> int:
             partial(_reopen, reader, config),
             config,
             tenant=args.tenant,
-            endpoint=args.endpoint,
-            key_file=Path(args.key_file) if args.key_file else None,
-            ca_file=Path(args.ca_file) if args.ca_file else None,
+            endpoint=_endpoint(args, config),
         )
     _tell(results, as_json=args.json)
     return OK if all(result.fate is not Fate.REFUSED for result in results) else REFUSED
+
+
+def _endpoint(args: argparse.Namespace, config: Config) -> Endpoint | None:
+    if args.endpoint is None:
+        return None
+    files = {name: getattr(args, name) for name in ("key_file", "ca_file", "certificate", "key")}
+    paths = {name: Path(file) if file else None for name, file in files.items()}
+    key_file = paths.pop("key_file")
+    return endpoint_of(config, args.endpoint, tenant=args.tenant, key_file=key_file, tls=paths)
 
 
 def _tell(results: Sequence[Result], *, as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """Taking spans out of quarantine into the log: into the ledger, or by way of a running receiver."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -43,19 +43,16 @@ def retry(
     config: Config,
     *,
     tenant: str,
-    endpoint: str | None,
-    key_file: Path | None,
-    ca_file: Path | None,
+    endpoint: Endpoint | None,
 ) -> list[Result]:
     """Take what can be taken; what became of each, in order. Blocks.
 
-    With an endpoint it is sent there, else the ledger is opened here. `reopened` is called for one
-    item at a time, so that one is in memory. Raises Unusable where a receiver holds the ledger and
-    no endpoint is given, or the endpoint does not take it.
+    With an endpoint (`endpoint_of`) it is sent there, else the ledger is opened here. `reopened` is
+    called for one item at a time, so that one is in memory. Raises Unusable where a receiver holds
+    the ledger and no endpoint is given, or the endpoint does not take it.
     """
     if endpoint is not None:
-        receiver = _receiver(config, tenant, endpoint, key_file, ca_file)
-        return _sent(map(reopened, items), receiver)
+        return _sent(map(reopened, items), endpoint)
     refused = [_refused(one) for one in map(reopened, items) if one.event is None]
     if len(refused) == len(items):
         return refused
@@ -97,9 +94,18 @@ def _taken(one: Reopened, fate: Fate) -> Result:
     return Result(one.item, fate, one.event.event_id if one.event else None, one.why)
 
 
-def _receiver(
-    config: Config, tenant: str, url: str, key_file: Path | None, ca_file: Path | None
+def endpoint_of(
+    config: Config,
+    url: str,
+    *,
+    tenant: str,
+    key_file: Path | None,
+    tls: Mapping[str, Path | None],
 ) -> Endpoint:
+    """A running receiver, with a key that is certainly of the tenant. Raises Unusable.
+
+    `tls` has `ca_file`, `certificate` and `key`.
+    """
     if key_file is None:
         raise Unusable("--endpoint needs --key-file FILE, which holds an API key of the tenant")
     try:
@@ -114,7 +120,7 @@ def _receiver(
     if principal.tenant != tenant:
         # It would be taken, as an event of somebody else.
         raise Unusable(f"--key-file {key_file}: a key of {principal.tenant}, not of {tenant}")
-    return Endpoint(url, api_key, ca_file)
+    return Endpoint(url, api_key, **tls)
 
 
 def _sent(found: Iterator[Reopened], receiver: Endpoint) -> list[Result]:

@@ -22,11 +22,16 @@ _OK = 200
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A receiver: where it listens, with which key, and whom to trust for its certificate."""
+    """A receiver: where it listens, with which key, and whom to trust for its certificate.
+
+    `certificate` and `key` are shown where it asks its clients for one.
+    """
 
     url: str
     api_key: str
     ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
     def send(self, body: bytes, encoding: Encoding) -> str:
         """Send one request of one span: "" where it was taken, else why not. Blocks.
@@ -57,6 +62,8 @@ class Endpoint:
             if parts.scheme == "http":
                 return HTTPConnection(parts.hostname, parts.port, timeout=_SECONDS_MAX)
             context = ssl.create_default_context(cafile=self.ca_file)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
             return HTTPSConnection(
                 parts.hostname, parts.port, timeout=_SECONDS_MAX, context=context
             )

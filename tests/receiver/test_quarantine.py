@@ -31,6 +31,7 @@ from tests.receiver.support import (
     span_message,
 )
 from tests.receiver.test_serve import Process, process
+from tests.receiver.tls_support import Pki
 
 RESOURCE = field_bytes(1, field_bytes(1, b"service.name") + field_bytes(2, field_bytes(1, b"shop")))
 SCOPE = field_bytes(1, b"lib")
@@ -355,6 +356,26 @@ def test_a_receiver_that_runs_is_sent_it(
     assert place.kinds() == ["quarantine", "quarantine", "event"]
     assert place.events()[-1]["service_name"] == "shop"
     place.verify(capsys)
+
+
+def test_a_receiver_with_mutual_tls_is_sent_it(tmp_path: Path) -> None:
+    """It is reached with its authority and a client certificate, and not without them."""
+    place, pki = Place(tmp_path), Pki(tmp_path)
+    key_file = tmp_path / "key"
+    key_file.write_text(create_key(tmp_path / "home", tenant="acme")[1])
+    place.receive(request_bytes(LARGE))
+    server_ca, client = tmp_path / "server.pem", tmp_path / "client.pem"
+    server_ca.write_bytes(pki.server_ca.cert_pem.bytes())
+    client.write_bytes(pki.client_ca.issue_cert("collector").private_key_and_cert_chain_pem.bytes())
+    with process(tmp_path, *pki.flags(mutual=True)) as running:
+        endpoint = ["--endpoint", f"https://{running.http}", "--key-file", str(key_file)]
+        trusting = [*endpoint, "--ca-file", str(server_ca)]
+        for words in (endpoint, trusting):
+            done = place.run("retry", "--all", "--tenant", "acme", *words, event_bytes_max=HIGH)
+            assert done.returncode == 6
+        assert place.results("--all", *trusting, "--certificate", str(client)) == ["stored"]
+        assert running.stop() == 0
+    assert place.kinds() == ["quarantine", "event"]
 
 
 def post(running: Process, body: bytes, key: str, content_type: str) -> int:
