@@ -307,6 +307,7 @@ def test_invalid_utf8(more: bytes, field: str) -> None:
         b"\x0b",
         b"\x39\x01",
         b"\x08",
+        b"\x02\x00",
     ],
 )
 def test_unreadable_attributes(raw: bytes) -> None:
@@ -406,6 +407,14 @@ def test_groups_are_passed_over() -> None:
     )
     for raw in (varint(99 << 3 | 3), varint(99 << 3 | 4)):
         assert read_span(raw)[0] is None
+
+
+@pytest.mark.parametrize("piece", [b"\x0b", b"\x20\x00"])
+def test_a_span_of_too_many_fields_is_not_walked_to_its_end(piece: bytes) -> None:
+    """Beyond a million fields or opened groups a span is unreadable: one byte may be one."""
+    span, fault = read_span(piece * 1_000_001)
+    assert span is None
+    assert fault == Fault("malformed", "the span cannot be read: over 1000000 fields")
 
 
 def test_deep_and_large_values_are_not_copied_once_a_level() -> None:
