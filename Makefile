@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench soak peers collector clean
+.PHONY: demo test lint format bench soak peers fuzz collector clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
 	@echo "make soak       ten minutes under load, and a verdict (SECONDS=60 for one)"
 	@echo "make peers      install MLflow and Phoenix for a row of make bench (PEERS=folder)"
+	@echo "make fuzz       crafted bytes against the decoders (SECONDS=60)"
 	@echo "make collector  build the Collector that the tests run (needs Go)"
 
 $(STAMP): pyproject.toml
@@ -51,6 +52,15 @@ soak: $(STAMP)
 
 peers: $(STAMP)
 	@$(if $(PEERS),PEERS=$(PEERS)) $(BIN)/python -m bench.peers
+
+# A package that few need, and that not every Python has a wheel of: without it, hypothesis.
+fuzz: $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python --group fuzz; \
+	else \
+	  $(BIN)/python -m pip install --quiet --group fuzz; \
+	fi || echo "atheris cannot be installed here"
+	@$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
 
 collector:
 	@collector/build.sh

@@ -32,6 +32,7 @@ OTHERS = {
     STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
         *(
+            "cramjam",
             "cryptography",
             "fastapi",
             "google",

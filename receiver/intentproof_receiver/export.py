@@ -126,7 +126,10 @@ def _outcome(found: SortedSpans, appended: Appended, warning: str) -> Outcome:
         quarantined=appended.quarantined,
         message=warning,
     )
-    return replace(outcome, message=_rejections(found)) if rejected else outcome
+    if not rejected:
+        return outcome
+    told = [_rejections(found), *([warning] if warning else [])]
+    return replace(outcome, message="; ".join(told))
 
 
 def _rejections(found: SortedSpans) -> str:

@@ -23,7 +23,8 @@ from .layout import quarantine_file
 class Undecodable:
     """A span that a rule takes, or that cannot be read, and cannot become an event.
 
-    `raw` are its bytes as received, `reason` a stable word that quotes nothing of the span.
+    `raw` are a request of it alone, with its bytes as received, and `reason` a stable word that
+    quotes nothing of the span.
     """
 
     raw: bytes
