@@ -1,0 +1,155 @@
+"""A receiver and a Collector before it, told to fail; and what has to be true in the end."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.collector.processes import (
+    _COMMAND,
+    ROOT,
+    Collector,
+    Process,
+    Receiver,
+    clean_environment,
+    get,
+    running,
+)
+from tests.faults.load import Load, grpc_client, http_client
+
+_QUEUED = "otelcol_exporter_queue_size"
+PATIENCE_SECONDS = 240.0  # the longest wait for what must come; never how long it takes
+
+
+def until(probe: Callable[[], object], what: str, *, every_s: float = 0.5) -> None:
+    """Return once the probe holds; fail if it does not for minutes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not probe():
+        assert time.monotonic() < deadline, f"no {what} in {PATIENCE_SECONDS} s"
+        time.sleep(every_s)
+
+
+@dataclass(frozen=True)
+class ReceiverUnderTest(Receiver):
+    """A receiver with an environment of its own, such as its settings."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def serving(self) -> Iterator[Process]:
+        """Serve until the block ends; ready when the block starts."""
+        argv = [str(_COMMAND), "serve", "--grpc", str(self.grpc), "--http", str(self.http)]
+        env = clean_environment() | dict(self.environment)
+        with running([*argv, *self._places], log=self.folder / "receiver.log", env=env) as process:
+            ready = f"{self.http.url}/ready"
+            process.wait_for(lambda: get(ready) is not None, what="receiver ready", within_s=120)
+            yield process
+
+    def metric(self, series: str) -> float:
+        """The value of one series, labels as written in /metrics; 0 while it does not exist."""
+        page = get(f"{self.http.url}/metrics") or ""
+        found = [line for line in page.splitlines() if line.rpartition(" ")[0] == series]
+        return sum(float(line.rpartition(" ")[2]) for line in found)
+
+    def requests(self, outcome: str) -> float:
+        """Requests of both transports with one outcome, since this process started."""
+        series = 'intentproof_requests_total{{outcome="{}",transport="{}"}}'
+        return sum(self.metric(series.format(outcome, way)) for way in ("grpc", "http"))
+
+    def duplicates(self) -> float:
+        """Events that were in the log already, since this process started."""
+        return self.metric('intentproof_events_total{result="duplicate"}')
+
+    def count(self, view: str) -> int:
+        """How many rows a view of the tenant has."""
+        return int(self.sql(f"SELECT count(*) AS n FROM {view}")[0]["n"])
+
+
+    def verify_sealed(self) -> int:
+        """The exit code of verify over the sealed files alone."""
+        return self._run("verify", "--sealed", *self._places, check=False).returncode
+
+
+@dataclass(frozen=True)
+class Site:
+    """One receiver behind one Collector, each in a folder of its own."""
+
+    receiver: ReceiverUnderTest
+    collector: Collector
+
+    def load(self, *, spans_a_second: int, payload_bytes: int = 100) -> Load:
+        """Four applications that send to the Collector, two of them over HTTP."""
+        ways = [grpc_client(str(self.collector.grpc)), http_client(str(self.collector.http))]
+        return Load([*ways, *ways], spans_a_second=spans_a_second, payload_bytes=payload_bytes)
+
+    def queued(self) -> float:
+        """What the Collector's queue holds, in bytes."""
+        return self.collector.metric(_QUEUED)
+
+    def collector_log(self) -> str:
+        """What all runs of the Collector have logged."""
+        return (self.collector.folder / "collector.log").read_text(errors="replace")
+
+    def wait_until_delivered(self, load: Load) -> None:
+        """Return when the Collector has nothing left and every acknowledged span has an event.
+
+        Receiver and Collector have to be running.
+        """
+        expected = len(load.span_ids)
+        until(lambda: self.queued() == 0, "empty queue")
+        until(lambda: self.receiver.count("events") >= expected, f"{expected} events", every_s=2)
+        until(lambda: self.queued() == 0, "empty queue")
+
+    def check(self, load: Load) -> None:
+        """Judge the store after both have ended: each acknowledged span is one event, no more.
+
+        Nothing was refused for good, nothing disputed, nothing is left over, and the log verifies,
+        with its hot rows and from its sealed files alone.
+        """
+        assert load.refusals == []
+        stored = Counter(row["span_id"] for row in self.receiver.sql("SELECT span_id FROM events"))
+        sent = load.span_ids
+        assert sent, "nothing was acknowledged"
+        assert sorted(sent - set(stored)) == [], "acknowledged and lost"
+        assert sorted(set(stored) - sent) == [], "never sent"
+        assert [span_id for span_id, times in stored.items() if times > 1] == [], "twice"
+        for view in ("conflicts", "quarantine"):
+            assert self.receiver.count(view) == 0, view
+        assert self.receiver.verify() == 0
+        assert self.receiver.verify_sealed() == 0
+
+
+def killed_again_and_again(
+    start: Callable[[], AbstractContextManager[Process]], *, every_s: float, for_s: float
+) -> int:
+    """Run a program, end it by SIGKILL some seconds after it was ready, and so on; how often."""
+    deadline = time.monotonic() + for_s
+    kills = 0
+    while time.monotonic() < deadline:
+        with start() as process:
+            time.sleep(every_s)  # the fault's rhythm, not a wait for something
+            process.kill()
+            kills += 1
+    return kills
+
+
+def merged(config: str, changes: Mapping[str, Any], into: Path) -> Path:
+    """A shipped Collector configuration with some settings replaced."""
+    settings: dict[str, Any] = yaml.safe_load((ROOT / config).read_text())
+    _merge(settings, changes)
+    path = into / config
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
+            _merge(settings[key], value)
+        else:
+            settings[key] = value
