@@ -29,15 +29,14 @@ def make_site(collector_binary: Path, tmp_path: Path) -> MakeSite:
     def make(
         transport: str = "grpc",
         *,
-        receiver: Mapping[str, object] | None = None,
+        receiver: Mapping[str, str] | None = None,
         exporter: Mapping[str, Any] | None = None,
         through: Address | None = None,
     ) -> Site:
         folders = [tmp_path / "receiver", tmp_path / "collector"]
         for folder in folders:
             folder.mkdir(exist_ok=True)
-        environment = {key.upper(): str(value) for key, value in (receiver or {}).items()}
-        behind = ReceiverUnderTest(folders[0], environment=environment)
+        behind = ReceiverUnderTest(folders[0], environment=receiver or {})
         behind.create_key()
         config, name, own = {
             "grpc": ("collector-config.yaml", "otlp_grpc/intentproof", behind.grpc),

@@ -118,18 +118,25 @@ class Load:
         """The spans that were acknowledged."""
         return {span_id for batch in list(self.acknowledged) for span_id in batch.span_ids}
 
-    def finish_after(self, seconds: float) -> None:
-        """Go on for some time, then finish."""
-        self._no_more.wait(seconds)
-        self.finish()
+    def send_for(self, seconds: float) -> None:
+        """Let it go on for some time."""
+        self._give_up.wait(seconds)
 
-    def finish(self, *, within_s: float = 120) -> None:
-        """Make nothing new; return when all that was made is acknowledged."""
+    def finish(self, *, within_s: float = 240) -> None:
+        """Make nothing new; return when all that was made is acknowledged, and nothing refused."""
         self._no_more.set()
         deadline = time.monotonic() + within_s
         for thread in self._threads:
             thread.join(max(0, deadline - time.monotonic()))
             assert not thread.is_alive(), f"a batch was not acknowledged in {within_s} s"
+        assert self.refusals == []
+
+    def send_again(self) -> int:
+        """Send what was acknowledged so far once more; how many spans that are."""
+        batches = list(self.acknowledged)
+        for batch in batches:
+            self.clients[0](batch.raw)
+        return sum(len(batch.span_ids) for batch in batches)
 
     def __enter__(self) -> Self:
         for thread in self._threads:

@@ -5,12 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.faults.conftest import MakeSite
-from tests.faults.site import killed_again_and_again, until
+from tests.faults.site import SEALING_OFTEN, killed_again_and_again, until
 
 pytestmark = [pytest.mark.collector, pytest.mark.fault, pytest.mark.timeout(1500)]
-
-# Often, so that a kill also meets the sealing of a segment and the signing of a checkpoint.
-SEALING_OFTEN = {"intentproof_seal_rows": 1500, "intentproof_checkpoint_seconds": 1}
 
 
 def test_receiver_is_down_for_a_minute(make_site: MakeSite, seconds: float) -> None:
@@ -20,13 +17,14 @@ def test_receiver_is_down_for_a_minute(make_site: MakeSite, seconds: float) -> N
         with site.receiver.serving():
             until(lambda: site.receiver.requests("ok"), "delivery before the fault")
         before = len(load.acknowledged)
-        load.finish_after(seconds)
+        load.send_for(seconds)
+        load.finish()
         assert len(load.acknowledged) > before
         assert site.queued() > 0
         assert "Will retry the request" in site.collector_log()
         with site.receiver.serving():
-            site.wait_until_delivered(load)
-    site.check(load)
+            site.wait_until_delivered(load.span_ids)
+    site.check(load.span_ids)
 
 
 @pytest.mark.parametrize("transport", ["grpc", "http"])
@@ -41,8 +39,8 @@ def test_receiver_is_killed_every_three_seconds(
         assert "Will retry the request" in site.collector_log()
         with site.receiver.serving():
             load.finish()
-            site.wait_until_delivered(load)
-    site.check(load)
+            site.wait_until_delivered(load.span_ids)
+    site.check(load.span_ids)
 
 
 def test_collector_is_killed_with_a_full_queue(make_site: MakeSite) -> None:
@@ -60,8 +58,8 @@ def test_collector_is_killed_with_a_full_queue(make_site: MakeSite) -> None:
                 collecting.kill()  # again, now in the middle of emptying its queue
         with site.receiver.serving(), site.collector.collecting():
             load.finish()
-            site.wait_until_delivered(load)
-    site.check(load)
+            site.wait_until_delivered(load.span_ids)
+    site.check(load.span_ids)
 
 
 def test_receiver_and_collector_are_both_killed(make_site: MakeSite, seconds: float) -> None:
@@ -77,5 +75,5 @@ def test_receiver_and_collector_are_both_killed(make_site: MakeSite, seconds: fl
         assert load.resends > 0
         with site.receiver.serving(), site.collector.collecting():
             load.finish()
-            site.wait_until_delivered(load)
-    site.check(load)
+            site.wait_until_delivered(load.span_ids)
+    site.check(load.span_ids)
