@@ -186,7 +186,7 @@ def _read_early(path: Path) -> list[list[str]]:
 
 
 def _last_received_ns(segment: Segment) -> int:
-    """When the segment's last leaf was received: after a step back that is not the latest moment."""
+    """When its last leaf was received: behind a step back of the clock not the latest moment."""
     last = [("log_index", "==", segment.name.last)]
     table = pq.read_table(segment.path, columns=["received_ns"], filters=last, partitioning=None)
     received_ns: int = table.column(0)[0].as_py()
