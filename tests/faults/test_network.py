@@ -56,6 +56,7 @@ def test_network_cuts_connections(
         proxy.cutting = False
         site.wait_until_delivered(load.span_ids)
         assert site.receiver.duplicates() > 0
+        assert site.receiver.requests("invalid") == 0  # half a request is no reason to refuse it
     site.check(load.span_ids)
 
 
