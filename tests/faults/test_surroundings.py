@@ -1,6 +1,7 @@
 """What the receiver stands on changes under it: disk, clock, keys."""
 
 import json
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -127,7 +128,8 @@ class Clock:
     @property
     def environment(self) -> dict[str, str]:
         """What makes a Python process go by this clock."""
-        return {"PYTHONPATH": str(CLOCK), "FAULT_CLOCK": str(self._file)}
+        path = [str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {"PYTHONPATH": os.pathsep.join(path), "FAULT_CLOCK": str(self._file)}
 
     def set_back(self, seconds: int) -> None:
         """Move the clock."""
