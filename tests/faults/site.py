@@ -122,7 +122,8 @@ class Site:
     def check(self, sent: AbstractSet[str]) -> None:
         """Judge the store after both have ended: each acknowledged span is one event, no more.
 
-        Nothing is disputed or set aside, and the log verifies, from its sealed files alone too.
+        Nothing is disputed, set aside or left half written, and the log verifies, from its sealed
+        files alone too.
         """
         stored = Counter(row["span_id"] for row in self.receiver.sql("SELECT span_id FROM events"))
         assert sent, "nothing was acknowledged"
@@ -131,6 +132,8 @@ class Site:
         assert [span_id for span_id, times in stored.items() if times > 1] == [], "twice"
         for view in ("conflicts", "quarantine"):
             assert self.receiver.count(view) == 0, view
+        files = self.receiver.folder.rglob("*")
+        assert [path for path in files if path.suffix in (".tmp", ".unfinished")] == []
         assert self.receiver.verify() == 0
         assert self.receiver.verify_sealed() == 0
 

@@ -47,10 +47,7 @@ def test_disk_is_full_and_freed(
 def test_clock_is_set_back(
     make_site: MakeSite, tmp_path: Path, seconds: float, hour_of_day: float
 ) -> None:
-    """A clock that goes back, under way or between two runs, is told in the log and costs nothing.
-
-    What was sent before is still recognised when it is sent again.
-    """
+    """A clock that goes back is told in the log, and what is sent again is still recognised."""
     clock = Clock(tmp_path / "clock", hour_of_day=hour_of_day)
     site = make_site(receiver=clock.environment | SEALING_OFTEN)
     with site.collector.collecting(), site.load(spans_a_second=500) as load:
