@@ -31,7 +31,16 @@ OTHERS = {
     BRIDGE: {"opentelemetry", "orjson"},
     STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
-        *("fastapi", "google", "grpc", "numpy", "opentelemetry", "orjson", "prometheus_client"),
+        *(
+            "cryptography",
+            "fastapi",
+            "google",
+            "grpc",
+            "numpy",
+            "opentelemetry",
+            "orjson",
+            "prometheus_client",
+        ),
         *("ptars", "pyarrow", "starlette", "uvicorn", "yaml", "zstandard"),
     },
 }
@@ -61,7 +70,7 @@ PURE: dict[str, set[str] | None] = {
 }
 PENS = (
     *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
-    *("rows", "leafcolumns", "textcolumns", "events"),
+    *("rows", "leafcolumns", "textcolumns", "events", "arrivals"),
 )
 
 

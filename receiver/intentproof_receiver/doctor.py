@@ -14,6 +14,7 @@ from .config import Config
 from .errors import ReceiverError
 from .keys import FILE_NAME, read_keys
 from .serve import bind, config_of
+from .tls_findings import certificates_may_send, transport_security
 
 OK, INVALID = 0, 6
 DISK_FREE_MIN = 1 << 30  # a segment and its sealing need some room: below it, trouble is near
@@ -57,11 +58,16 @@ def examine(config: Config, *, clock: Callable[[], float] = time.time) -> Iterat
     """Everything that can be looked at without the ledger's lock."""
     yield Finding("config", "valid")
     yield _home(config.home)
-    yield _keys(config.home / FILE_NAME)
+    if certificates_may_send(config, now=clock()) and not (config.home / FILE_NAME).exists():
+        yield Finding("keys", "none, and none needed: client certificates are mapped")
+    else:
+        yield _keys(config.home / FILE_NAME)
     for name, folder in (("store", config.store), ("hot", config.hot_folder)):
         yield _disk(name, folder)
     for name, address in (("grpc", config.grpc), ("http", config.http)):
         yield _port(name, address)
+    for told in transport_security(config, now=clock()):
+        yield Finding(*told)
     now = clock()
     if now < BUILT_AFTER:
         yield Finding("clock", f"{now:.0f} seconds since 1970", "set the clock; run NTP")

@@ -49,11 +49,26 @@ class Metrics:
         self.bytes_in_flight = Gauge(
             "intentproof_bytes_in_flight", "Bytes that requests hold now", registry=self.registry
         )
+        self._refused = Counter(
+            "intentproof_refused",
+            "Requests that were told to come back, by reason",
+            ("reason",),
+            registry=self.registry,
+        )
 
     def request(self, transport: str, outcome: str, seconds: float) -> None:
         """Count one request: `outcome` is `ok` or the word of its error."""
         self._requests.labels(transport, outcome).inc()
         self._seconds.labels(transport).observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count one request that was told to come back."""
+        self._refused.labels(reason).inc()
+
+    def show(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Add a gauge `intentproof_<name>`, read when it is asked for; `read` must not block."""
+        gauge = Gauge(f"intentproof_{name}", meaning, registry=self.registry)
+        gauge.set_function(read)
 
     def taken(self, outcome: Outcome) -> None:
         """Count the spans of a request that was taken."""

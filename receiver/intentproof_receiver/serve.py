@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -16,18 +15,25 @@ import uvicorn
 from intentproof_store import HomeInvalid, Ledger, LedgerBehind, LedgerLocked, LedgerSettings
 
 from . import grpc_server
+from .client_certificates import MappingStore
 from .config import Config, load
 from .errors import Unusable
 from .export import Exporter
+from .exposure import check_exposure
+from .fair import FairPool
 from .http_server import make_app
+from .https import CertificateProtocol, RenewedContext
 from .inflight import Budget
 from .intake import Intake
 from .keys import KeyStore
 from .logs import configure, log
 from .metrics import LedgerCollector, Metrics
 from .process import collect_young_objects, use_little_memory
+from .tls import Certificates, tls_files
+from .usage import Usage
 
 OK, INVALID, BLOCKED = 0, 6, 8
+_FLAGS = ("grpc", "http", "tls_certificate", "tls_key", "tls_client_ca", "insecure")
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +43,15 @@ def register(subparsers: Any) -> None:
     serve.add_argument("--config", metavar="FILE", help="settings as YAML")
     serve.add_argument("--grpc", metavar="HOST:PORT", help="default 127.0.0.1:4317")
     serve.add_argument("--http", metavar="HOST:PORT", help="default 127.0.0.1:4318")
+    serve.add_argument("--tls-certificate", metavar="FILE", help="PEM chain; turns on TLS")
+    serve.add_argument("--tls-key", metavar="FILE", help="PEM key of the certificate")
+    serve.add_argument("--tls-client-ca", metavar="FILE", help="PEM CAs; turns on mutual TLS")
+    serve.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="listen beyond loopback without TLS: keys and spans cross the network in clear",
+    )
     serve.add_argument(
         "--new-writer",
         action="store_true",
@@ -48,15 +63,14 @@ def register(subparsers: Any) -> None:
 def config_of(args: argparse.Namespace) -> Config:
     """The settings that the command line asks for. Raises ConfigInvalid."""
     given = {"store": args.store_flag, "home": args.home_flag, "hot": args.hot_flag}
-    return load(
-        file=getattr(args, "config", None),
-        flags={**given, "grpc": getattr(args, "grpc", None), "http": getattr(args, "http", None)},
-    )
+    given |= {key: getattr(args, key, None) for key in _FLAGS}
+    return load(file=getattr(args, "config", None), flags=given)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; then drain, seal and return 0."""
     config = config_of(args)
+    check_exposure(config)
     configure(config.log_level)
     use_little_memory()
     collect_young_objects()
@@ -74,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
 class HttpServer(uvicorn.Server):
     """uvicorn, whose signals are ours, and which says when it listens."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, certificates: Certificates | None = None) -> None:
         super().__init__(config)
+        self._certificates = certificates
         self.listening = asyncio.Event()
 
     @contextmanager
@@ -85,6 +100,8 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
+        if self._certificates is not None:
+            self.config.ssl = RenewedContext.of(self._certificates)
         await super().startup(sockets)
         self.listening.set()
 
@@ -92,23 +109,29 @@ class HttpServer(uvicorn.Server):
 async def serve(config: Config, *, new_writer: bool = False) -> None:
     """Take spans until a signal.
 
-    1. Bind both ports: a port in use is found before anything is acknowledged.
+    1. Read certificates and bind both ports: what is missing is found before any acknowledgement.
     2. Open the ledger: replays what a crash left behind. Then answer.
     3. Wait for a signal; a second one ends the process at once.
     4. Drain: not ready, nothing new, finish what is in flight.
     5. Close the ledger: seals and signs everything.
     """
     async with AsyncExitStack() as stack:
-        listener = bind(config.http)  # (1)
+        files = tls_files(config)  # (1)
+        certificates = None if files is None else Certificates(files)
+        listener = bind(config.http)
         stack.callback(listener.close)
-        grpc, grpc_port = grpc_server.bind(config.grpc, message_bytes_max=config.message_bytes_max)
+        grpc, grpc_port = grpc_server.bind(
+            config.grpc, message_bytes_max=config.message_bytes_max, certificates=certificates
+        )
         stack.push_async_callback(grpc.stop, None)
         settings = _ledger_settings(config, new_writer=new_writer)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
-        pool = ThreadPoolExecutor(config.export_threads, thread_name_prefix="export")
+        usage = Usage(config.quotas, home=config.home)
+        stack.callback(usage.save)
+        pool = FairPool(config.export_threads)
         stack.callback(pool.shutdown)
-        intake, http = _assemble(config, ledger, pool)
+        intake, http = _assemble(config, ledger, pool, usage, certificates)
         grpc_server.add_export(grpc, intake)
         stop = _signals()
         await grpc.start()
@@ -154,18 +177,31 @@ def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
 
 
 def _assemble(
-    config: Config, ledger: Ledger, pool: ThreadPoolExecutor
+    config: Config,
+    ledger: Ledger,
+    pool: FairPool,
+    usage: Usage,
+    certificates: Certificates | None,
 ) -> "tuple[Intake, HttpServer]":
     metrics = Metrics()
     metrics.registry.register(LedgerCollector(ledger.status))
+    if certificates is not None:
+        metrics.registry.register(certificates)
     budget = Budget(
-        bytes_max=config.bytes_in_flight_max, requests_max=config.requests_in_flight_max
+        bytes_max=config.bytes_in_flight_max,
+        requests_max=config.requests_in_flight_max,
+        tenant_bytes_max=config.tenant_bytes_max,
+        tenant_requests_max=config.tenant_requests_max,
     )
     metrics.bytes_in_flight.set_function(lambda: budget.bytes_held)
     exporter = Exporter(
-        keys=KeyStore(config.home), ledger=ledger, event_bytes_max=config.event_bytes_max
+        keys=KeyStore(config.home),
+        mappings=MappingStore(config.home),
+        ledger=ledger,
+        event_bytes_max=config.event_bytes_max,
     )
-    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
+    _show_pressure(metrics, budget, pool, exporter)
+    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool, usage=usage)
     app = make_app(
         intake=intake,
         metrics=metrics,
@@ -179,10 +215,27 @@ def _assemble(
             access_log=False,
             lifespan="off",
             server_header=False,
+            http=CertificateProtocol,
+            ws="none",
             timeout_graceful_shutdown=max(1, round(config.drain_seconds)),
-        )
+        ),
+        certificates,
     )
     return intake, http
+
+
+def _show_pressure(metrics: Metrics, budget: Budget, pool: FairPool, exporter: Exporter) -> None:
+    """Where requests wait, of all tenants together."""
+    metrics.show(
+        "requests_waiting", "Requests that wait for a thread", lambda: pool.waiting.requests
+    )
+    metrics.show("bytes_waiting", "Bytes of requests that wait", lambda: pool.waiting.bytes)
+    metrics.show(
+        "decoding_waiting", "Requests that wait to be decoded", lambda: exporter.decoding.waiting
+    )
+    metrics.show(
+        "retry_delay_seconds", "What a refused request would be told now", budget.retry_delay
+    )
 
 
 def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int) -> None:
@@ -192,10 +245,17 @@ def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int
         "ready",
         grpc=f"{config.grpc.rpartition(':')[0]}:{grpc_port}",
         http=f"{config.http.rpartition(':')[0]}:{http_port}",
+        tls=_tls_word(config),
         writer=ledger.status().writer,
         store=str(config.store),
         pid=os.getpid(),
     )
+
+
+def _tls_word(config: Config) -> str:
+    if config.tls_certificate is None:
+        return "off"
+    return "server" if config.tls_client_ca is None else "mutual"
 
 
 def _signals() -> asyncio.Event:

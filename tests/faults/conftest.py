@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.collector.conftest import collector_binary
-from tests.collector.processes import Address, Collector
-from tests.faults.site import ReceiverUnderTest, Site, merged
+from tests.collector.processes import ROOT, Address, Collector
+from tests.faults.site import ReceiverUnderTest, Site
 
 __all__ = ["collector_binary"]
 
@@ -42,11 +43,17 @@ def make_site(collector_binary: Path, tmp_path: Path) -> MakeSite:
             "grpc": ("collector-config.yaml", "otlp_grpc/intentproof", behind.grpc),
             "http": ("collector-config.http.yaml", "otlp_http/intentproof", behind.http),
         }[transport]
-        path = merged(config, {"exporters": {name: exporter or {}}}, folders[1])
+        layer = yaml.safe_dump({"exporters": {name: exporter}}) if exporter else ""
         address = through or own
         endpoint = address.url if transport == "http" else str(address)
-        return Site(
-            behind, Collector(collector_binary, path, folders[1], endpoint, behind.key_file)
+        collector = Collector(
+            collector_binary,
+            ROOT / config,
+            folders[1],
+            endpoint,
+            behind.key_file,
+            layers=(f"yaml:{layer}",) if layer else (),
         )
+        return Site(behind, collector)
 
     return make

@@ -6,15 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from tests.collector.processes import (
     _COMMAND,
-    ROOT,
-    TENANT,
     Collector,
     Process,
     Receiver,
@@ -74,10 +68,6 @@ class ReceiverUnderTest(Receiver):
         """How many rows a view of the tenant has."""
         return int(self.sql(f"SELECT count(*) AS n FROM {view}")[0]["n"])
 
-    def new_key(self) -> str:
-        """A further key of the tenant."""
-        return self._run("keys", "create", "--tenant", TENANT, "--home", str(self._home)).stdout
-
     def revoke(self, key: str) -> None:
         """Revoke a key."""
         self._run("keys", "revoke", key.split("_")[1], "--home", str(self._home))
@@ -105,7 +95,7 @@ class Site:
 
     def collector_log(self) -> str:
         """What all runs of the Collector have logged."""
-        return (self.collector.folder / "collector.log").read_text(errors="replace")
+        return self.collector.log.read_text(errors="replace")
 
     def wait_until_delivered(self, sent: AbstractSet[str]) -> None:
         """Return when the Collector has nothing left to send, or every span has its event.
@@ -132,8 +122,8 @@ class Site:
         assert [span_id for span_id, times in stored.items() if times > 1] == [], "twice"
         for view in ("conflicts", "quarantine"):
             assert self.receiver.count(view) == 0, view
-        files = self.receiver.folder.rglob("*")
-        assert [path for path in files if path.suffix in (".tmp", ".unfinished")] == []
+        for unfinished in (".*.tmp", "*.unfinished"):
+            assert list(self.receiver.folder.rglob(unfinished)) == []
         assert self.receiver.verify() == 0
         assert self.receiver.verify_sealed() == 0
 
@@ -150,20 +140,3 @@ def killed_again_and_again(
             process.kill()
             kills += 1
     return kills
-
-
-def merged(config: str, changes: Mapping[str, Any], into: Path) -> Path:
-    """A shipped Collector configuration with some settings replaced."""
-    settings: dict[str, Any] = yaml.safe_load((ROOT / config).read_text())
-    _merge(settings, changes)
-    path = into / config
-    path.write_text(yaml.safe_dump(settings))
-    return path
-
-
-def _merge(settings: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(settings.get(key), dict):
-            _merge(settings[key], value)
-        else:
-            settings[key] = value

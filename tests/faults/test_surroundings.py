@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.collector.processes import TENANT
 from tests.faults.conftest import MakeSite
 from tests.faults.disk import small_disk
 from tests.faults.load import Refused, grpc_client
@@ -87,7 +88,7 @@ def test_key_is_rotated_with_overlap(make_site: MakeSite, tmp_path: Path, second
             load.send_for(seconds / 4)
             old = key_file.read_text().strip()
             aside = key_file.with_suffix(".new")
-            aside.write_text(site.receiver.new_key())
+            aside.write_text(site.receiver.key_of(TENANT))
             aside.replace(key_file)
             load.send_for(seconds / 4)  # the overlap: what is on its way still has the old key
             site.receiver.revoke(old)
