@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from .credentials import Credentials, api_key_of
-from .errors import InvalidRequest, ReceiverError, Unavailable, Unusable, answer_to
+from .errors import ReceiverError, Unavailable, Unusable, answer_to
 from .inflight import Lease
 from .intake import GetBody, Intake
 from .status import Encoding, failure, retry_info, short, success
@@ -110,7 +110,8 @@ class _Export:
             async for message in messages:
                 lease.grow(len(message))
                 return partial(bytes, message)
-            raise InvalidRequest("body", "no message was sent")
+            # A connection that is cut within a message looks like a call without one.
+            raise Unavailable("the call ended before its message")
 
         try:
             outcome = await self._intake.take(
