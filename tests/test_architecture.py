@@ -31,7 +31,16 @@ OTHERS = {
     BRIDGE: {"opentelemetry", "orjson"},
     STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
-        *("fastapi", "google", "grpc", "numpy", "opentelemetry", "orjson", "prometheus_client"),
+        *(
+            "fastapi",
+            "google",
+            "grpc",
+            "grpc_health",
+            "numpy",
+            "opentelemetry",
+            "orjson",
+            "prometheus_client",
+        ),
         *("ptars", "pyarrow", "starlette", "uvicorn", "yaml", "zstandard"),
     },
 }

@@ -8,7 +8,6 @@ read once are remembered by their bytes.
 
 import logging
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -17,6 +16,7 @@ from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from .tally import Tally
 from .wire import Pair
 
 _REMEMBERED_MAX = 8192
@@ -26,6 +26,7 @@ _KEY_BYTES_MAX = 127  # whose length is one byte on the wire
 _HEADS_BYTES_MAX = 4096
 
 _log = logging.getLogger(__name__)
+STRINDEX_TEXTS = Tally()  # keys and values by index, which were treated as absent
 _parse_pair = common_pb2.KeyValue.FromString
 _pairs_by_bytes: dict[bytes, Pair] = {}
 _keys_by_head: dict[bytes, str] = {}
@@ -129,10 +130,10 @@ def is_by_index(pair: Any) -> bool:
     return True
 
 
-@cache
 def warn_of_strindex() -> None:
-    """Say, once in a process, that a client sends indices into a table that traces do not have."""
-    _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
+    """Count an index into a table that traces do not have; the first in a process is logged."""
+    if STRINDEX_TEXTS.add() == 1:
+        _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
 
 
 def span_class() -> Any:

@@ -2,6 +2,7 @@
 
 * ReceiverError
   + InvalidRequest        bytes that no retry can mend
+    - Unreadable          the gRPC library refused the message: too large, or its gzip is damaged
   + Unauthenticated       no key, or one that is unknown, revoked or expired
   + Forbidden             a key without the role
   + TooLarge              more than a configured limit
@@ -29,6 +30,17 @@ class InvalidRequest(ReceiverError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.description = message
+
+
+class Unreadable(InvalidRequest):
+    """A call whose message the gRPC library refused, or that had none. It does not say which."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "body",
+            "no message could be read: it is over message_bytes_max, its gzip is damaged, or "
+            "none was sent",
+        )
 
 
 class Unauthenticated(ReceiverError):
@@ -88,6 +100,7 @@ class Answer(NamedTuple):
 # not retryable. Only what no retry can mend may have one.
 ANSWERS: dict[type[ReceiverError], Answer] = {
     InvalidRequest: Answer(3, 400, retryable=False, word="invalid"),
+    Unreadable: Answer(3, 400, retryable=False, word="unreadable"),
     Unauthenticated: Answer(16, 401, retryable=False, word="unauthenticated"),
     Forbidden: Answer(7, 403, retryable=False, word="forbidden"),
     MethodNotAllowed: Answer(12, 405, retryable=False, word="method_not_allowed"),

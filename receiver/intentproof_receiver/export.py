@@ -2,8 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from .logs import log
 from .otlp_json import decode_json
 from .outcome import Outcome
 from .sorting import Events, SortedSpans
+from .stages import stage
 from .status import Encoding
 
 # Requests that are decoded at a time: more would share the same core, and each holds some
@@ -51,8 +53,12 @@ class Exporter:
         self._event_bytes_max = event_bytes_max
         self._decoding = threading.Semaphore(_DECODING_MAX)
 
+    @stage("authenticate")
     def authenticate(self, api_key: str | None) -> Principal:
         """Who sends; raises Unauthenticated, Forbidden or KeysUnavailable."""
+        return self._principal(api_key)
+
+    def _principal(self, api_key: str | None) -> Principal:
         principal = self._keys.authenticate(api_key)
         principal.require("ingest")
         return principal
@@ -70,14 +76,15 @@ class Exporter:
         Raises ReceiverError only. What is not certainly permanent is Unavailable.
         """
         try:
-            principal = self.authenticate(api_key)  # (1)
+            principal = self._principal(api_key)  # (1)
             decode = decode_json if encoding is Encoding.JSON else decode_protobuf
-            request = decode(body)
+            with stage("decode"):
+                request = decode(body)
             found = SortedSpans(event_bytes_max=self._event_bytes_max)
             appended = Appended()
             more = True
             while more:
-                with self._decoding:
+                with self._turn():
                     more = found.take(request.parts)  # (2)
                     drained = found.drain()
                 appended = _both(appended, self._append(principal.tenant, *drained))  # (3)
@@ -92,6 +99,17 @@ class Exporter:
             raise Unavailable("an internal fault; nothing was kept") from error
         return _outcome(found, appended, request.warning)
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with stage("turn"):
+            self._decoding.acquire()
+        try:
+            with stage("decode"):
+                yield
+        finally:
+            self._decoding.release()
+
+    @stage("append")
     def _append(self, tenant: str, events: Events, undecodable: Sequence[Undecodable]) -> Appended:
         if not len(events) and not undecodable:
             return Appended()
@@ -113,6 +131,8 @@ def _outcome(found: SortedSpans, appended: Appended, warning: str) -> Outcome:
         duplicates=appended.duplicates,
         conflicts=appended.conflicts,
         quarantined=appended.quarantined,
+        reasons=dict(found.reasons),
+        warned=bool(warning),
         message=warning,
     )
     return replace(outcome, message=_rejections(found)) if rejected else outcome

@@ -25,10 +25,10 @@ from .errors import (
 from .inflight import Lease
 from .intake import GetBody, Intake
 from .metrics import Metrics
+from .stages import stage
 from .status import Encoding, failure, success
 
 TRACES = "/v1/traces"
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BODY_SECONDS_MAX = 60.0  # a client that sends no faster holds memory that others need
 _CORRELATION_MAX = 256
 _log = logging.getLogger(__name__)
@@ -71,13 +71,14 @@ class _Traces:
             name = request.headers.get("content-encoding", "")
             decoder = decoder_of(name, bytes_max=bytes_max)
             try:
-                async with asyncio.timeout(BODY_SECONDS_MAX):
-                    body = await read_body(
-                        request.stream(),
-                        length=_length(request),
-                        bytes_max=bytes_max,
-                        lease=lease,
-                    )
+                with stage("read"):
+                    async with asyncio.timeout(BODY_SECONDS_MAX):
+                        body = await read_body(
+                            request.stream(),
+                            length=_length(request),
+                            bytes_max=bytes_max,
+                            lease=lease,
+                        )
             except TimeoutError as error:
                 raise Unavailable("the body took too long to arrive") from error
             except ClientDisconnect as error:
@@ -143,9 +144,11 @@ def _add_status_routes(
             state = "store_unhealthy"
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
-    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
-    async def prometheus() -> Response:
-        return Response(metrics.text(), media_type=METRICS_TYPE)
+    @app.get("/metrics", summary="Prometheus or OpenMetrics", response_class=Response)
+    async def prometheus(request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        body, media_type = await asyncio.to_thread(metrics.exposition, accept)
+        return Response(body, headers={"content-type": media_type})
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -3,6 +3,7 @@
 import threading
 
 from .errors import Unavailable
+from .stages import stage
 
 _REFUSAL = "too much in flight"
 
@@ -42,6 +43,12 @@ class Budget:
         """Bytes in flight now."""
         return self._bytes
 
+    @property
+    def requests_held(self) -> int:
+        """Requests in flight now."""
+        return self._requests
+
+    @stage("admit")
     def lease(self) -> Lease:
         """Admit one request. Raises Unavailable where there are too many, or no bytes are left."""
         with self._lock:

@@ -22,6 +22,7 @@ from .errors import Forbidden, KeysUnavailable, Unauthenticated
 
 FILE_NAME = "api-keys.json"
 ROLES = ("ingest", "read", "admin")
+REFUSALS = ("missing", "unknown", "revoked", "expired")  # why a request has no principal
 LOOK_EVERY_S = 1.0  # how soon a running receiver sees a revocation
 
 _KEY = re.compile(r"ipk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -99,6 +100,18 @@ def _read_key(entry: Any) -> ApiKey:
     return key
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeysStatus:
+    """The file of keys in numbers. `next_expiry` is in Unix seconds, of keys that are valid now."""
+
+    readable: bool
+    valid: int = 0
+    expired: int = 0
+    revoked: int = 0
+    next_expiry: float | None = None
+    refusals: dict[str, int]
+
+
 class KeyStore:
     """The keys of a running receiver. Thread-safe; reads the file again when it has changed."""
 
@@ -109,6 +122,7 @@ class KeyStore:
         self._keys: dict[str, ApiKey] = {}
         self._seen: tuple[int, int, int] | None = None
         self._looked = float("-inf")
+        self._refusals = dict.fromkeys(REFUSALS, 0)
 
     def authenticate(self, text: str | None) -> Principal:
         """The principal of a key.
@@ -117,19 +131,48 @@ class KeyStore:
         where that cannot be known.
         """
         if not text:
-            raise Unauthenticated("no API key: send one in x-api-key or authorization: Bearer")
+            raise self._refused(
+                "missing", "no API key: send one in x-api-key or authorization: Bearer"
+            )
         match = _KEY.fullmatch(text)
         key = self._find(match[1]) if match else None
         # Compared also where the id is unknown, so that time does not tell ids from one another.
         known = key.sha256 if key else "0" * 64
         same = hmac.compare_digest(digest(match[2] if match else ""), known)
         if key is None or not same:
-            raise Unauthenticated("unknown API key")
+            raise self._refused("unknown", "unknown API key")
         if key.revoked:
-            raise Unauthenticated("this API key was revoked")
+            raise self._refused("revoked", "this API key was revoked")
         if key.expires and datetime.fromisoformat(key.expires).timestamp() <= self._clock():
-            raise Unauthenticated(f"this API key expired on {key.expires[:10]}")
+            raise self._refused("expired", f"this API key expired on {key.expires[:10]}")
         return Principal(key.tenant, key.roles, key.id)
+
+    def _refused(self, reason: str, message: str) -> Unauthenticated:
+        with self._lock:
+            self._refusals[reason] += 1
+        return Unauthenticated(message)
+
+    def status(self) -> KeysStatus:
+        """The keys in numbers. Reads the file where it has changed; raises nothing."""
+        now = self._clock()
+        with self._lock:
+            try:
+                self._look()
+            except KeysUnavailable:
+                return KeysStatus(readable=False, refusals=dict(self._refusals))
+            keys = list(self._keys.values())
+            refusals = dict(self._refusals)
+        live = [key for key in keys if not key.revoked]
+        ends = [datetime.fromisoformat(key.expires).timestamp() for key in live if key.expires]
+        expired = sum(end <= now for end in ends)
+        return KeysStatus(
+            readable=True,
+            valid=len(live) - expired,
+            expired=expired,
+            revoked=len(keys) - len(live),
+            next_expiry=min((end for end in ends if end > now), default=None),
+            refusals=refusals,
+        )
 
     def _find(self, key_id: str) -> ApiKey | None:
         with self._lock:

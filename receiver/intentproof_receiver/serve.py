@@ -8,24 +8,30 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 from intentproof_store import HomeInvalid, Ledger, LedgerBehind, LedgerLocked, LedgerSettings
 
-from . import grpc_server
+from . import grpc_server, status_metrics
 from .config import Config, load
 from .errors import Unusable
 from .export import Exporter
+from .grpc_health import GrpcHealth
 from .http_server import make_app
 from .inflight import Budget
 from .intake import Intake
 from .keys import KeyStore
 from .logs import configure, log
-from .metrics import LedgerCollector, Metrics
+from .looplag import measure_loop
+from .metrics import Metrics
+from .native_output import NativeOutput
+from .pool import ExportPool
 from .process import collect_young_objects, use_little_memory
+from .status_metrics import Watched
+from .watch import WatchedIntake
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _log = logging.getLogger(__name__)
@@ -57,11 +63,12 @@ def config_of(args: argparse.Namespace) -> Config:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; then drain, seal and return 0."""
     config = config_of(args)
-    configure(config.log_level)
     use_little_memory()
     collect_young_objects()
     try:
-        asyncio.run(serve(config, new_writer=args.new_writer))
+        with NativeOutput() as native:
+            configure(config.log_level)
+            asyncio.run(serve(config, native, new_writer=args.new_writer))
     except (LedgerLocked, LedgerBehind) as error:
         sys.stderr.write(f"intentproof-otel: {error}\n")
         return BLOCKED
@@ -89,7 +96,7 @@ class HttpServer(uvicorn.Server):
         self.listening.set()
 
 
-async def serve(config: Config, *, new_writer: bool = False) -> None:
+async def serve(config: Config, native: NativeOutput, *, new_writer: bool = False) -> None:
     """Take spans until a signal.
 
     1. Bind both ports: a port in use is found before anything is acknowledged.
@@ -106,18 +113,28 @@ async def serve(config: Config, *, new_writer: bool = False) -> None:
         settings = _ledger_settings(config, new_writer=new_writer)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
-        pool = ThreadPoolExecutor(config.export_threads, thread_name_prefix="export")
+        pool = ExportPool(config.export_threads)
         stack.callback(pool.shutdown)
-        intake, http = _assemble(config, ledger, pool)
+        metrics = Metrics()
+        native.listen(partial(_native_line, metrics))
+        intake, http = _assemble(config, ledger, pool, metrics)
         grpc_server.add_export(grpc, intake)
+        health = GrpcHealth(grpc, grpc_server.SERVICE)
         stop = _signals()
         await grpc.start()
         answering = asyncio.create_task(http.serve(sockets=[listener]))
         await http.listening.wait()
+        background = [
+            asyncio.create_task(health.follow(lambda: ledger.status().healthy)),
+            asyncio.create_task(measure_loop(metrics.loop_lagged)),
+        ]
         _log_ready(config, ledger, grpc_port=grpc_port, http_port=listener.getsockname()[1])
         await stop.wait()  # (3)
         log(_log, logging.INFO, "draining")
         intake.draining = True  # (4)
+        for task in background:
+            task.cancel()
+        await health.drain()
         http.should_exit = True
         await asyncio.gather(grpc.stop(config.drain_seconds), answering)
     log(_log, logging.INFO, "closed")
@@ -154,18 +171,16 @@ def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
 
 
 def _assemble(
-    config: Config, ledger: Ledger, pool: ThreadPoolExecutor
+    config: Config, ledger: Ledger, pool: ExportPool, metrics: Metrics
 ) -> "tuple[Intake, HttpServer]":
-    metrics = Metrics()
-    metrics.registry.register(LedgerCollector(ledger.status))
+    keys = KeyStore(config.home)
     budget = Budget(
         bytes_max=config.bytes_in_flight_max, requests_max=config.requests_in_flight_max
     )
-    metrics.bytes_in_flight.set_function(lambda: budget.bytes_held)
-    exporter = Exporter(
-        keys=KeyStore(config.home), ledger=ledger, event_bytes_max=config.event_bytes_max
-    )
-    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
+    watched = Watched(ledger=ledger.status, keys=keys.status, budget=budget, pool=pool)
+    status_metrics.register(metrics, config, watched)
+    exporter = Exporter(keys=keys, ledger=ledger, event_bytes_max=config.event_bytes_max)
+    intake = WatchedIntake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
     app = make_app(
         intake=intake,
         metrics=metrics,
@@ -183,6 +198,17 @@ def _assemble(
         )
     )
     return intake, http
+
+
+def _native_line(metrics: Metrics, line: str) -> None:
+    if metrics.native_line(line):
+        log(
+            _log,
+            logging.WARNING,
+            "grpc_encoding_refused",
+            mend="a client compresses gRPC with zstd or snappy, and drops what it sent: set "
+            "compression: gzip there; zstd works over HTTP",
+        )
 
 
 def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int) -> None:
