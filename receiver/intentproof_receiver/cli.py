@@ -40,6 +40,7 @@ COMMANDS = {
     "sql": Command(_STORE, "analyst", "ask the store in SQL"),
     "verify": Command(f"{_STORE_ROOM}.verify.command", "analyst", "prove that nothing was changed"),
     "log": Command(_STORE, "analyst", "list logs and their public keys"),
+    "smoke": Command(f"{_ROOM}.smoke", "receiver", "send a span, and see that it is kept"),
     "doctor": Command(f"{_ROOM}.doctor", "receiver", "check the set-up, and say what to mend"),
 }
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import uvicorn
@@ -31,7 +32,7 @@ from .native_output import NativeOutput
 from .pool import ExportPool
 from .process import collect_young_objects, use_little_memory
 from .status_metrics import Watched
-from .watch import WatchedIntake
+from .watch import WatchedIntake, traces_are_asked_for
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _log = logging.getLogger(__name__)
@@ -110,6 +111,9 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         stack.callback(listener.close)
         grpc, grpc_port = grpc_server.bind(config.grpc, message_bytes_max=config.message_bytes_max)
         stack.push_async_callback(grpc.stop, None)
+        tracer = _make_tracer({grpc_port, listener.getsockname()[1]})
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         settings = _ledger_settings(config, new_writer=new_writer)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
@@ -117,7 +121,7 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         stack.callback(pool.shutdown)
         metrics = Metrics()
         native.listen(partial(_native_line, metrics))
-        intake, http = _assemble(config, ledger, pool, metrics)
+        intake, http = _assemble(config, ledger, pool, metrics, tracer)
         grpc_server.add_export(grpc, intake)
         health = GrpcHealth(grpc, grpc_server.SERVICE)
         stop = _signals()
@@ -171,7 +175,7 @@ def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
 
 
 def _assemble(
-    config: Config, ledger: Ledger, pool: ExportPool, metrics: Metrics
+    config: Config, ledger: Ledger, pool: ExportPool, metrics: Metrics, tracer: Any
 ) -> "tuple[Intake, HttpServer]":
     keys = KeyStore(config.home)
     budget = Budget(
@@ -180,7 +184,9 @@ def _assemble(
     watched = Watched(ledger=ledger.status, keys=keys.status, budget=budget, pool=pool)
     status_metrics.register(metrics, config, watched)
     exporter = Exporter(keys=keys, ledger=ledger, event_bytes_max=config.event_bytes_max)
-    intake = WatchedIntake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
+    intake = WatchedIntake(
+        exporter=exporter, budget=budget, metrics=metrics, pool=pool, tracer=tracer
+    )
     app = make_app(
         intake=intake,
         metrics=metrics,
@@ -198,6 +204,15 @@ def _assemble(
         )
     )
     return intake, http
+
+
+def _make_tracer(own_ports: set[int]) -> Any:
+    """The tracer of our own requests, or None. Raises ConfigInvalid."""
+    if not traces_are_asked_for():
+        return None
+    # Not imported above: OpenTelemetry's SDK is loaded only by who uses it.
+    tracing = import_module(".tracing", __package__)
+    return tracing.Tracer(tracing.make_exporter(own_ports))
 
 
 def _native_line(metrics: Metrics, line: str) -> None:

@@ -1,13 +1,30 @@
 """An intake whose requests are timed by stages, and traced where that is asked for."""
 
+import os
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .errors import ReceiverError, answer_to
+from .errors import ConfigInvalid, ReceiverError, answer_to
 from .intake import Intake, ReadBody
 from .metrics import Metrics
 from .outcome import Outcome
 from .stages import Watcher, watched
 from .status import Encoding
+
+TRACES_EXPORTER = "OTEL_TRACES_EXPORTER"
+
+
+def traces_are_asked_for(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment asks for traces. Raises ConfigInvalid for an unknown exporter.
+
+    Nothing of OpenTelemetry's SDK is loaded for the question, nor where the answer is no.
+    """
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    name = environ.get(TRACES_EXPORTER, "").strip() or "none"
+    if name not in ("none", "otlp"):
+        raise ConfigInvalid(f"{TRACES_EXPORTER} {name!r}: must be otlp or none")
+    return name == "otlp"
 
 
 class RequestTrace(Watcher, Protocol):

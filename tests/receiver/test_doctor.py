@@ -63,5 +63,5 @@ def test_disk_clock_and_ports(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         config = Config(home=home, grpc=address, http="127.0.0.1:0")
         findings = doctor.examine(config, clock=lambda: 5.0)
-        bad = {one.subject.partition(" ")[0] for one in findings if one.mend}
+        bad = {one.subject.partition(" ")[0] for one in findings if one.mark == "MEND"}
     assert bad == {"keys", "store", "hot", "grpc", "clock"}

@@ -14,7 +14,7 @@ STEP_BACK_S = 1.0  # contract §4: a step back of over one second is told in the
 
 
 def clock_findings(store: Path, hot: Path, now: float) -> Iterator[Finding]:
-    """Whether the clock, at `now` in Unix seconds, is plausible. Reads a few footers of segments."""
+    """Whether the clock, at `now` in Unix seconds, is plausible. Reads footers of segments."""
     if now < BUILT_AFTER:
         yield Finding("clock", f"{now:.0f} seconds since 1970", "set the clock; run NTP")
         return

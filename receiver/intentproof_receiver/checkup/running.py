@@ -105,7 +105,7 @@ class Symptom(NamedTuple):
     """Something that a receiver counts, and what to mend where it is above 0."""
 
     subject: str
-    count: Callable[[Running], float]
+    seen: Callable[[Running], float]
     mend: str
     urgent: bool = True
 
@@ -236,7 +236,7 @@ def running_findings(running: Running | None, config: Config) -> Iterator[Findin
         )
     yield from _changed(running, config)
     for symptom in SYMPTOMS:
-        count = symptom.count(running)
+        count = symptom.seen(running)
         if count:
             yield Finding(
                 symptom.subject, f"{count:.0f} since {since}", symptom.mend, symptom.urgent
