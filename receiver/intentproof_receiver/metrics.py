@@ -83,6 +83,10 @@ class Metrics:
         self._requests.labels(transport, outcome).inc()
         self._seconds.labels(transport).observe(seconds)
 
+    def refused_early(self, transport: str, outcome: str) -> None:
+        """Count a request that was refused before it was looked at, by the word of its error."""
+        self._requests.labels(transport, outcome).inc()
+
     def taken(self, outcome: Outcome) -> None:
         """Count the spans of a request that was taken."""
         fates = {
@@ -123,7 +127,7 @@ class Metrics:
         self._native_lines.inc()
         refused = _REFUSED_ENCODING in line
         if refused:
-            self._requests.labels("grpc", "unsupported_encoding").inc()
+            self.refused_early("grpc", "unsupported_encoding")
         return refused
 
     def text(self) -> bytes:

@@ -8,65 +8,46 @@ import argparse
 import io
 import ipaddress
 import json
-import logging
-import secrets
-import ssl
 import sys
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import grpc
 from intentproof_store import Reader, StoreError
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
-    OTLPSpanExporter as GrpcSpanExporter,
-)
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
-    OTLPSpanExporter as HttpSpanExporter,
-)
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from prometheus_client.parser import text_string_to_metric_families
 
 from .cli import main as command_line
 from .errors import Unusable
+from .smoke_client import (
+    ACTION,
+    Target,
+    complaints,
+    count_events,
+    get_page,
+    grpc_exporter,
+    http_exporter,
+    make_span,
+    trace_id_of,
+)
 
 OK, FAILED = 0, 1
-ACTION = "intentproof.smoke"
-_EVENTS = "intentproof_events_total"
+GOOD, BAD, SKIPPED = MARKS = ("ok", "FAIL", "skip")
 
 
 class Step(NamedTuple):
-    """One thing that was tried, and how it went; `ok` None is one that could not be tried."""
+    """One thing that was tried, and how it went: a mark of MARKS."""
 
     name: str
-    ok: bool | None
+    mark: str
     told: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """Where to send, and as whom."""
-
-    http: str
-    grpc: str | None
-    key: str
-    ca_file: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-    seconds: float = 30.0
-
-    @property
-    def grpc_is_clear(self) -> bool:
-        """Whether gRPC goes without TLS: `http://`, or no scheme and no --ca-file."""
-        address = self.grpc or ""
-        return address.startswith("http://") or not ("//" in address or self.ca_file)
+def tried(name: str, told: str, *, ok: bool) -> Step:
+    """A step that could be tried."""
+    return Step(name, GOOD if ok else BAD, told)
 
 
 def register(subparsers: Any) -> None:
@@ -94,10 +75,9 @@ def run(args: argparse.Namespace) -> int:
     target = _target(args)
     failed = False
     for step in _steps(target, args):
-        mark = {True: "ok", False: "FAIL", None: "skip"}[step.ok]
-        sys.stdout.write(f"{mark:4}  {step.name}: {step.told}\n")
+        sys.stdout.write(f"{step.mark:4}  {step.name}: {step.told}\n")
         sys.stdout.flush()
-        failed |= step.ok is False
+        failed |= step.mark == BAD
     sys.stdout.write(f"what was sent stays in the log, with action {ACTION}\n")
     return FAILED if failed else OK
 
@@ -146,144 +126,52 @@ def _is_loopback(host: str) -> bool:
 def _steps(target: Target, args: argparse.Namespace) -> Iterator[Step]:
     yield _ready(target)
     sent: list[ReadableSpan] = []
-    transports = [("http", _http_exporter)]
+    transports = [("http", http_exporter)]
     if target.grpc:
-        transports.append(("grpc", _grpc_exporter))
+        transports.append(("grpc", grpc_exporter))
     for name, make in transports:
-        span = _span(name)
+        span = make_span(name)
         try:
             exporter = make(target)
         except (OSError, ValueError) as error:
-            yield Step(f"{name} sends", False, str(error))
+            yield tried(f"{name} sends", str(error), ok=False)
             continue
-        before = _events(target)
+        before = count_events(target)
         step = _send(f"{name} sends", exporter, span)
         yield step
-        if step.ok:
+        if step.mark == GOOD:
             sent.append(span)
             yield _send(f"{name} sends again", exporter, span)
-            yield _recognised(name, before, _events(target))
+            yield _recognised(name, before, count_events(target))
         exporter.shutdown()
     if args.store_flag:
         yield from _in_store(sent, args)
     else:
-        yield Step("store", None, "give --store, --home and --hot to see the events in the log")
-
-
-def _span(transport: str) -> ReadableSpan:
-    provider = TracerProvider(
-        sampler=ALWAYS_ON, resource=Resource({"service.name": "intentproof-smoke"})
-    )
-    span = provider.get_tracer("intentproof_receiver.smoke").start_span(
-        ACTION,
-        attributes={
-            "intentproof.intent": f"Show that a deployed receiver takes a span over {transport}",
-            "intentproof.action": ACTION,
-            "intentproof.correlation_id": f"smoke-{secrets.token_hex(8)}",
-        },
-    )
-    span.end()
-    if not isinstance(span, ReadableSpan):
-        raise Unusable("OTEL_SDK_DISABLED is set: unset it for this command")
-    return span
-
-
-def _http_exporter(target: Target) -> SpanExporter:
-    return HttpSpanExporter(
-        endpoint=f"{target.http}/v1/traces",
-        certificate_file=target.ca_file,
-        client_key_file=target.client_key,
-        client_certificate_file=target.client_cert,
-        headers={"x-api-key": target.key},
-        timeout=target.seconds,
-    )
-
-
-def _grpc_exporter(target: Target) -> SpanExporter:
-    credentials = None
-    if not target.grpc_is_clear:
-        files = (target.ca_file, target.client_key, target.client_cert)
-        credentials = grpc.ssl_channel_credentials(
-            *(Path(one).read_bytes() if one else None for one in files)
-        )
-    return GrpcSpanExporter(
-        endpoint=target.grpc,
-        insecure=target.grpc_is_clear,
-        credentials=credentials,
-        headers=(("x-api-key", target.key),),
-        timeout=target.seconds,
-    )
+        yield Step("store", SKIPPED, "give --store, --home and --hot to see the events in the log")
 
 
 def _ready(target: Target) -> Step:
     try:
-        state = json.loads(_get(target, "/ready"))["status"]
+        state = json.loads(get_page(target, "/ready"))["status"]
     except (OSError, ValueError, KeyError) as error:
-        return Step("ready", False, f"{target.http}/ready: {error}")
-    return Step("ready", state == "ready", str(state))
-
-
-def _get(target: Target, path: str) -> bytes:
-    context = None
-    if target.http.startswith("https:"):
-        context = ssl.create_default_context(cafile=target.ca_file)
-        if target.client_cert:
-            context.load_cert_chain(target.client_cert, target.client_key)
-    with urllib.request.urlopen(  # noqa: S310 - http or https, as checked
-        target.http + path, timeout=target.seconds, context=context
-    ) as answer:
-        body: bytes = answer.read()
-        return body
+        return tried("ready", f"{target.http}/ready: {error}", ok=False)
+    return tried("ready", str(state), ok=state == "ready")
 
 
 def _send(name: str, exporter: SpanExporter, span: ReadableSpan) -> Step:
-    with _complaints() as told:
+    with complaints() as told:
         result = exporter.export([span])
     if result is SpanExportResult.SUCCESS:
-        return Step(name, True, "acknowledged")
-    return Step(name, False, "; ".join(told)[:500] or "refused")
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """What OpenTelemetry's exporters log, instead of on stderr: they return no reason."""
-    told: list[str] = []
-
-    class _Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            told.append(record.getMessage())
-
-    logger = logging.getLogger("opentelemetry")
-    keep = _Keep()
-    logger.addHandler(keep)
-    logger.propagate = False
-    try:
-        yield told
-    finally:
-        logger.removeHandler(keep)
-        logger.propagate = True
-
-
-def _events(target: Target) -> dict[str, float] | None:
-    """The receiver's counts of events by result, or None where /metrics cannot be had."""
-    try:
-        page = _get(target, "/metrics").decode()
-        return {
-            one.labels["result"]: one.value
-            for family in text_string_to_metric_families(page)
-            for one in family.samples
-            if one.name == _EVENTS
-        }
-    except (OSError, ValueError):
-        return None
+        return tried(name, "acknowledged", ok=True)
+    return tried(name, "; ".join(told)[:500] or "refused", ok=False)
 
 
 def _recognised(name: str, before: dict[str, float] | None, after: dict[str, float] | None) -> Step:
     name = f"{name} resend is recognised"
     if before is None or after is None:
-        return Step(name, None, "/metrics cannot be had")
+        return Step(name, SKIPPED, "/metrics cannot be had")
     more = after.get("duplicate", 0) - before.get("duplicate", 0)
-    return Step(name, more >= 1, f"{more:.0f} more duplicates counted")
+    return tried(name, f"{more:.0f} more duplicates counted", ok=more >= 1)
 
 
 def _in_store(sent: Sequence[ReadableSpan], args: argparse.Namespace) -> Iterator[Step]:
@@ -291,14 +179,15 @@ def _in_store(sent: Sequence[ReadableSpan], args: argparse.Namespace) -> Iterato
     try:
         with Reader(args.store, hot=args.hot, home=args.home) as reader:
             for span in sent:
-                trace_id = f"{span.get_span_context().trace_id:032x}"
+                trace_id = f"{trace_id_of(span):032x}"
                 rows = reader.rows(
                     "SELECT tenant FROM leaves WHERE trace_id = ? AND kind = 'event'", [trace_id]
                 )
                 tenants |= {str(row["tenant"]) for row in rows}
-                yield Step("store", len(rows) == 1, f"trace {trace_id} is there {len(rows)} times")
+                told = f"trace {trace_id} is there {len(rows)} times"
+                yield tried("store", told, ok=len(rows) == 1)
     except StoreError as error:
-        yield Step("store", False, str(error))
+        yield tried("store", str(error), ok=False)
     for tenant in sorted(tenants):
         places = ["--store", str(args.store), "--home", str(args.home), "--hot", str(args.hot)]
         with redirect_stdout(io.StringIO()) as out:
@@ -307,4 +196,4 @@ def _in_store(sent: Sequence[ReadableSpan], args: argparse.Namespace) -> Iterato
             told = str(json.loads(out.getvalue())["outcome"])
         except (ValueError, KeyError):
             told = "no answer"
-        yield Step(f"verify {tenant}", code == 0, f"{told}, exit {code}")
+        yield tried(f"verify {tenant}", f"{told}, exit {code}", ok=code == 0)
