@@ -12,6 +12,7 @@ from .inflight import Budget, Lease
 from .logs import log
 from .metrics import Metrics
 from .outcome import Outcome
+from .stages import carried
 from .status import Encoding
 
 _log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Intake:
         lease = self._budget.lease()  # (2)
         try:
             get_body = await read(lease)  # (3)
-            future = self._pool.submit(self._export, api_key, encoding, get_body)
+            future = self._pool.submit(carried(self._export), api_key, encoding, get_body)
         except BaseException:
             lease.release()
             raise

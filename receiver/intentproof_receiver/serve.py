@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from importlib import import_module
@@ -29,7 +30,6 @@ from .logs import configure, log
 from .looplag import measure_loop
 from .metrics import Metrics
 from .native_output import NativeOutput
-from .pool import ExportPool
 from .process import collect_young_objects, use_little_memory
 from .status_metrics import Watched
 from .watch import WatchedIntake, traces_are_asked_for
@@ -117,7 +117,7 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         settings = _ledger_settings(config, new_writer=new_writer)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
-        pool = ExportPool(config.export_threads)
+        pool = ThreadPoolExecutor(config.export_threads, thread_name_prefix="export")
         stack.callback(pool.shutdown)
         metrics = Metrics()
         native.listen(partial(_native_line, metrics))
@@ -175,13 +175,13 @@ def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
 
 
 def _assemble(
-    config: Config, ledger: Ledger, pool: ExportPool, metrics: Metrics, tracer: Any
+    config: Config, ledger: Ledger, pool: ThreadPoolExecutor, metrics: Metrics, tracer: Any
 ) -> "tuple[Intake, HttpServer]":
     keys = KeyStore(config.home)
     budget = Budget(
         bytes_max=config.bytes_in_flight_max, requests_max=config.requests_in_flight_max
     )
-    watched = Watched(ledger=ledger.status, keys=keys.status, budget=budget, pool=pool)
+    watched = Watched(ledger=ledger.status, keys=keys.status, budget=budget)
     status_metrics.register(metrics, config, watched)
     exporter = Exporter(keys=keys, ledger=ledger, event_bytes_max=config.event_bytes_max)
     intake = WatchedIntake(

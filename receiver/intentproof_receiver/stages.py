@@ -1,14 +1,17 @@
 """Where a request spends its time: the stages of its way, marked where they happen.
 
 Whoever watches a request is told of each stage when it ends. Without one a mark costs next to
-nothing. The watcher goes along into the pool's threads (`pool.py`).
+nothing. The watcher goes along into another thread where the work for it is `carried`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Protocol
+from contextvars import ContextVar, copy_context
+from typing import ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # In the order of the way. `wait` is for a thread of the pool, `turn` for leave to decode.
 STAGES = ("authenticate", "admit", "read", "wait", "decode", "turn", "append")
@@ -49,8 +52,15 @@ def stage(name: str) -> Iterator[None]:
         watcher.stage_ended(name, started, time.perf_counter_ns())
 
 
-def ended(name: str, started_ns: int) -> None:
-    """Tell of a stage that began at `started_ns`, perhaps on another thread, and ends now."""
+def carried(work: Callable[P, T]) -> Callable[P, T]:
+    """`work` for another thread: watched as here, and the time until it begins is a stage."""
+    context = copy_context()
+    queued = time.perf_counter_ns()
     watcher = _watcher.get()
-    if watcher is not None:
-        watcher.stage_ended(name, started_ns, time.perf_counter_ns())
+
+    def begin(*args: P.args, **kwargs: P.kwargs) -> T:
+        if watcher is not None:
+            watcher.stage_ended("wait", queued, time.perf_counter_ns())
+        return context.run(work, *args, **kwargs)
+
+    return begin

@@ -1,4 +1,4 @@
-"""Metrics that are read when they are asked for: the ledger, the keys, the pool and the disks."""
+"""Metrics that are read when they are asked for: the ledger, the keys, the load and the disks."""
 
 import platform
 import shutil
@@ -18,7 +18,6 @@ from .config import Config
 from .inflight import Budget
 from .keys import KeysStatus
 from .metrics import Metrics
-from .pool import ExportPool
 
 
 class Watched(NamedTuple):
@@ -27,7 +26,6 @@ class Watched(NamedTuple):
     ledger: Callable[[], LedgerStatus]
     keys: Callable[[], KeysStatus]
     budget: Budget
-    pool: ExportPool
 
 
 def register(metrics: Metrics, config: Config, watched: Watched) -> None:
@@ -36,7 +34,7 @@ def register(metrics: Metrics, config: Config, watched: Watched) -> None:
     registry = metrics.registry
     registry.register(LedgerCollector(watched.ledger))
     registry.register(KeysCollector(watched.keys))
-    registry.register(LoadCollector(config, watched.budget, watched.pool))
+    registry.register(LoadCollector(config, watched.budget))
     places = {"store": config.store, "hot": config.hot_folder, "home": config.home}
     registry.register(DiskCollector(places))
     registry.register(BuildCollector())
@@ -120,12 +118,12 @@ class KeysCollector(Collector):
 class LoadCollector(Collector):
     """What requests hold and wait for, beside the limits."""
 
-    def __init__(self, config: Config, budget: Budget, pool: ExportPool) -> None:
-        self._config, self._budget, self._pool = config, budget, pool
+    def __init__(self, config: Config, budget: Budget) -> None:
+        self._config, self._budget = config, budget
 
     def collect(self) -> Iterable[Metric]:
         """Gauges, and the one counter of what was decoded as absent."""
-        config, pool = self._config, self._pool
+        config = self._config
         for name, value, meaning in (
             ("bytes_in_flight_max", config.bytes_in_flight_max, "Limit of bytes_in_flight"),
             (
@@ -139,9 +137,6 @@ class LoadCollector(Collector):
                 "Limit of requests_in_flight",
             ),
             ("message_bytes_max", config.message_bytes_max, "Limit of one message"),
-            ("pool_waiting", pool.waiting, "Requests that were read and wait for a thread"),
-            ("pool_running", pool.running, "Requests that a thread decodes or appends"),
-            ("pool_threads", pool.threads, "Threads for them"),
         ):
             yield GaugeMetricFamily(f"intentproof_{name}", meaning, value=value)
         yield CounterMetricFamily(
