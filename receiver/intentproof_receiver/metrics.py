@@ -8,10 +8,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from .errors import ANSWERS
 from .outcome import Outcome
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+TRANSPORTS = ("grpc", "http")
+_UNSUPPORTED = "unsupported_encoding"
 _REFUSED_ENCODING = "Error parsing 'grpc-encoding' metadata"  # hpack_parser.cc of gRPC's core
 
 
@@ -78,6 +81,17 @@ class Metrics:
             "intentproof_bytes_in_flight", "Bytes that requests hold now", registry=self.registry
         )
 
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Make what is known to come: `increase()` does not see the value a series begins with."""
+        words = ["ok", "cancelled", *(answer.word for answer in ANSWERS.values())]
+        for transport in TRANSPORTS:
+            for word in words:
+                self._requests.labels(transport, word)
+        self._requests.labels("grpc", _UNSUPPORTED)
+        self.taken(Outcome())
+
     def request(self, transport: str, outcome: str, seconds: float) -> None:
         """Count one request: `outcome` is `ok` or the word of its error."""
         self._requests.labels(transport, outcome).inc()
@@ -127,7 +141,7 @@ class Metrics:
         self._native_lines.inc()
         refused = _REFUSED_ENCODING in line
         if refused:
-            self.refused_early("grpc", "unsupported_encoding")
+            self.refused_early("grpc", _UNSUPPORTED)
         return refused
 
     def text(self) -> bytes:

@@ -152,7 +152,7 @@ class Clerk:
                 self.faults += 1
                 _log.error(
                     "a job of the clerk failed",
-                    extra={"tenant": job.tenant, "job": type(job).__name__, "error": str(error)},
+                    extra={"fields": {"job": type(job).__name__, "reason": str(error)}},
                 )
                 if self._closing.is_set():
                     self._given_up.add(job.tenant)
