@@ -286,8 +286,8 @@ def test_serve_runs_from_the_wheel_on_a_read_only_root(site: Path, tmp_path: Pat
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert popen.stderr is not None
     try:
-        assert popen.stderr is not None
         ready = json.loads(popen.stderr.readline())
         assert ready["event"] == "ready"
         with urllib.request.urlopen(f"http://{ready['http']}/ready", timeout=20) as answer:
