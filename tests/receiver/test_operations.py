@@ -242,9 +242,11 @@ def test_back_up_and_restore(
     told = run_blocks("Restore", environ)
     assert "VERIFIED" in told
     assert '"event": "closed"' in told
+    assert len(list((tmp_path / "home").glob("former-writer"))) == 1
     with served(tmp_path, environ=places) as running:
         assert running.post(request_bytes(*spans), key) == 200  # what the Collectors had kept
         assert running.stop() == 0
+    assert len(list((tmp_path / "store" / "log" / "acme").iterdir())) == 2  # both writers' logs
     folders = ["--store", str(tmp_path / "store"), "--home", str(tmp_path / "home")]
     capsys.readouterr()
     assert main(["verify", "--sealed", *folders]) == 0
