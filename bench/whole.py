@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from intentproof_receiver.cli import main
+from intentproof_receiver.client_certificates import MappingStore
+from intentproof_receiver.credentials import Credentials
 from intentproof_receiver.export import Exporter
 from intentproof_receiver.keys import KeyStore
 from intentproof_receiver.process import collect_young_objects
@@ -40,10 +42,12 @@ def run_whole(workload: Workload, folder: Path) -> float:
     collect_young_objects()  # as `serve` does
     started = time.perf_counter()
     with Ledger.open(places) as ledger:
-        exporter = Exporter(keys=KeyStore(places.home), ledger=ledger)
+        exporter = Exporter(
+            keys=KeyStore(places.home), mappings=MappingStore(places.home), ledger=ledger
+        )
 
         def export(body: bytes) -> int:
-            return exporter.export(key, body, encoding=Encoding.PROTOBUF).stored
+            return exporter.export(Credentials(key), body, encoding=Encoding.PROTOBUF).stored
 
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
             stored = sum(pool.map(export, workload.requests))

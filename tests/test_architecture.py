@@ -32,6 +32,7 @@ OTHERS = {
     STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
         *(
+            "cryptography",
             "fastapi",
             "google",
             "grpc",
@@ -70,7 +71,7 @@ PURE: dict[str, set[str] | None] = {
 }
 PENS = (
     *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
-    *("rows", "leafcolumns", "textcolumns", "events"),
+    *("rows", "leafcolumns", "textcolumns", "events", "arrivals"),
 )
 
 

@@ -35,6 +35,9 @@ COMMANDS = {
     "demo": Command(f"{_ROOM}.demo", "receiver", "the refund story, end to end"),
     "serve": Command(f"{_ROOM}.serve", "receiver", "take spans over OTLP and keep them"),
     "keys": Command(f"{_ROOM}.key_commands", "receiver", "create, list and revoke API keys"),
+    "certificates": Command(
+        f"{_ROOM}.certificate_commands", "receiver", "map client certificates to tenants"
+    ),
     "trace": Command(_STORE, "analyst", "show a trace's events"),
     "correlation": Command(_STORE, "analyst", "show the events of a correlation id"),
     "sql": Command(_STORE, "analyst", "ask the store in SQL"),

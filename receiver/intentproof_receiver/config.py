@@ -14,6 +14,7 @@ import yaml
 from intentproof_schemas import EVENT_BYTES_MAX
 
 from .errors import ConfigInvalid
+from .quotas import NO_QUOTAS, Quotas, read_quotas
 
 ENV_PREFIX = "INTENTPROOF_"
 _MIB = 1 << 20
@@ -38,12 +39,19 @@ class Config:
     hot: Path | None = None
     grpc: str = "127.0.0.1:4317"
     http: str = "127.0.0.1:4318"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    insecure: bool = False
     log_name: str = "intentproof.local"
     log_level: str = "info"
     message_bytes_max: int = _number(64 * _MIB, 1024, 1024 * _MIB)
     event_bytes_max: int = _number(EVENT_BYTES_MAX, 1024, 64 * _MIB)
     bytes_in_flight_max: int = _number(128 * _MIB, 2048, 64 * 1024 * _MIB)
     requests_in_flight_max: int = _number(256, 1, 65_536)
+    tenant_bytes_in_flight_max: int = _number(0, 0, 64 * 1024 * _MIB)
+    tenant_requests_in_flight_max: int = _number(0, 0, 65_536)
+    quotas: Quotas = NO_QUOTAS
     export_threads: int = _number(12, 1, 256)
     drain_seconds: float = _number(30.0, 0, 3600)
     seal_rows: int = _number(500_000, 1, 100_000_000)
@@ -56,10 +64,20 @@ class Config:
         """Where acknowledged events wait for their segment: by default inside the store."""
         return self.hot or self.store / "hot"
 
+    @property
+    def tenant_bytes_max(self) -> int:
+        """Bytes in flight of one tenant: by default half of all."""
+        return self.tenant_bytes_in_flight_max or self.bytes_in_flight_max // 2
+
+    @property
+    def tenant_requests_max(self) -> int:
+        """Requests in flight of one tenant: by default half of all."""
+        return self.tenant_requests_in_flight_max or max(1, self.requests_in_flight_max // 2)
+
 
 _FIELDS = {one.name: one for one in fields(Config)}
 _KINDS: dict[str, type] = {name: type(one.default) for name, one in _FIELDS.items()}
-_KINDS["hot"] = type(Config.store)
+_KINDS |= {name: type(Config.store) for name, kind in _KINDS.items() if kind is type(None)}
 
 
 def default() -> Config:
@@ -86,7 +104,7 @@ def load(
             config = _put(config, key, text, sources[key], from_text=True)
     for key, value in flags.items():
         if value is not None:
-            sources[key] = f"from --{key}"
+            sources[key] = f"from --{key.replace('_', '-')}"
             config = _put(config, key, str(value), sources[key], from_text=True)
     validate(config, sources)
     return config
@@ -130,10 +148,14 @@ def _one_line(error: Exception) -> str:
 
 
 def _put(config: Config, key: str, value: Any, source: str, *, from_text: bool = False) -> Config:
+    if key == "quotas":
+        return replace(config, quotas=read_quotas(value, source))
     kind = _KINDS[key]
     try:
         if from_text and kind in (int, float):
             value = kind(value)
+        elif from_text and kind is bool:
+            value = {"true": True, "false": False}.get(value.lower())
         elif isinstance(value, str) and issubclass(kind, Path) and value:
             value = Path(value)
         elif kind is float and type(value) is int:
@@ -141,7 +163,9 @@ def _put(config: Config, key: str, value: Any, source: str, *, from_text: bool =
     except ValueError:
         value = None
     if type(value) is not kind:
-        wanted = {int: "a whole number", float: "a number"}.get(kind, "a text")
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(
+            kind, "a text"
+        )
         raise ConfigInvalid(f"{key} {source}: must be {wanted}")
     change: dict[str, Any] = {key: value}
     return replace(config, **change)
@@ -165,6 +189,7 @@ def validate(config: Config, sources: Mapping[str, str]) -> None:
         raise _out_of_range("log_name", sources, "must be 1 to 100 of a-z, 0-9, . and -")
     if config.log_level not in _LEVELS:
         raise _out_of_range("log_level", sources, f"must be one of {', '.join(_LEVELS)}")
+    _validate_tls(config, sources)
     if config.bytes_in_flight_max < 2 * config.message_bytes_max:
         raise _out_of_range(
             "bytes_in_flight_max",
@@ -172,6 +197,33 @@ def validate(config: Config, sources: Mapping[str, str]) -> None:
             f"must be at least twice message_bytes_max ({config.message_bytes_max}), or the "
             "largest message could never be taken: raise the one or lower the other",
         )
+    _validate_tenant_limits(config, sources)
+
+
+def _validate_tenant_limits(config: Config, sources: Mapping[str, str]) -> None:
+    """What one tenant may have in flight lies between one message and what all may have."""
+    if config.tenant_bytes_max < config.message_bytes_max:
+        raise _out_of_range(
+            "tenant_bytes_in_flight_max",
+            sources,
+            f"must be at least message_bytes_max ({config.message_bytes_max}), or 0 for half of "
+            "bytes_in_flight_max: raise the one or lower the other",
+        )
+    for key in ("bytes_in_flight_max", "requests_in_flight_max"):
+        limit = getattr(config, key)
+        if getattr(config, f"tenant_{key}") > limit:
+            raise _out_of_range(
+                f"tenant_{key}", sources, f"must be at most {key} ({limit}), or 0 for half of it"
+            )
+
+
+def _validate_tls(config: Config, sources: Mapping[str, str]) -> None:
+    if (config.tls_certificate is None) != (config.tls_key is None):
+        given = "tls_certificate" if config.tls_key is None else "tls_key"
+        other = "tls_key" if config.tls_key is None else "tls_certificate"
+        raise _out_of_range(given, sources, f"needs {other} beside it")
+    if config.tls_client_ca is not None and config.tls_certificate is None:
+        raise _out_of_range("tls_client_ca", sources, "needs tls_certificate and tls_key, too")
 
 
 def _out_of_range(key: str, sources: Mapping[str, str], message: str) -> ConfigInvalid:

@@ -20,6 +20,7 @@ from .checkup import (
 from .config import Config
 from .errors import ReceiverError
 from .serve import config_of
+from .tls_findings import certificates_may_send, transport_security
 
 OK, INVALID = 0, 6
 
@@ -62,7 +63,11 @@ def examine(config: Config, *, clock: Callable[[], float] = time.time) -> Iterat
     running = find_running(config)
     yield Finding("config", "valid")
     yield from place_findings(config.store, config.hot_folder, config.home, now)
-    yield from key_findings(config.home, now)
+    yield from key_findings(
+        config.home, now, certificates_may_send=certificates_may_send(config, now=now)
+    )
+    for told in transport_security(config, now=now):
+        yield Finding(*told)
     yield from port_findings(config, running)
     yield from limit_findings(config, open_files=running.open_files_max if running else None)
     yield from clock_findings(config.store, config.hot_folder, now)

@@ -3,15 +3,20 @@
 * ReceiverError
   + InvalidRequest        bytes that no retry can mend
     - Unreadable          the gRPC library refused the message: too large, or its gzip is damaged
-  + Unauthenticated       no key, or one that is unknown, revoked or expired
-  + Forbidden             a key without the role
+  + Unauthenticated       no valid key and no mapped client certificate
+  + Forbidden             without the role, or a key and a certificate of two tenants
   + TooLarge              more than a configured limit
   + UnsupportedMedia      a media type or content encoding that is not taken
   + MethodNotAllowed      another HTTP method than the path has
   + Unavailable           our own fault, or too much at once: the client keeps and resends
     - KeysUnavailable     the file of keys cannot be read
+    - MappingsUnavailable the file of client certificates cannot be read
+    - StoreRefused        the store cannot take it: its queue or disk is full, or sealing lags
+    - OverQuota           a tenant has used up what its quota gives it for now
   + Unusable              the command line or the configuration cannot be used (exit code 6)
     - ConfigInvalid       a setting is unknown, has a wrong type, or is out of range
+    - TlsInvalid          a certificate, key or CA cannot be used
+  + Unsafe                would expose what must not be exposed (exit code 8)
 """
 
 from typing import NamedTuple
@@ -44,11 +49,11 @@ class Unreadable(InvalidRequest):
 
 
 class Unauthenticated(ReceiverError):
-    """Certainly no valid key. Never raised where the keys could not be read."""
+    """Certainly neither a valid key nor a mapped certificate: the files could be read."""
 
 
 class Forbidden(ReceiverError):
-    """A valid key whose roles do not include the one that is needed."""
+    """Known, and not allowed: the role is missing, or key and certificate disagree."""
 
 
 class TooLarge(ReceiverError):
@@ -64,17 +69,35 @@ class MethodNotAllowed(ReceiverError):
 
 
 class Unavailable(ReceiverError):
-    """Not taken, nothing kept: send it again after `retry_after_s` seconds."""
+    """Not taken, nothing kept: send it again after `retry_after_s` seconds.
 
-    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+    `reason` is what metrics count it under.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int = 5, reason: str = "fault") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
 
 class KeysUnavailable(Unavailable):
     """The file of keys cannot be read: our fault, so never an answer that drops data."""
 
     exit_code = 6
+
+
+class MappingsUnavailable(Unavailable):
+    """The file of client certificates cannot be read: our fault, as with keys."""
+
+    exit_code = 6
+
+
+class StoreRefused(Unavailable):
+    """The store kept nothing of it, and will take it later."""
+
+
+class OverQuota(Unavailable):
+    """A tenant has used up its quota for now. Retryable: a client would delete its evidence."""
 
 
 class Unusable(ReceiverError):
@@ -85,6 +108,16 @@ class Unusable(ReceiverError):
 
 class ConfigInvalid(Unusable):
     """A setting is unknown, has a wrong type, or is out of range."""
+
+
+class TlsInvalid(Unusable):
+    """A certificate, key or CA file is missing, damaged, or does not fit the others."""
+
+
+class Unsafe(ReceiverError):
+    """Blocked: it would expose what must not be exposed."""
+
+    exit_code = 8
 
 
 class Answer(NamedTuple):
@@ -107,6 +140,8 @@ ANSWERS: dict[type[ReceiverError], Answer] = {
     TooLarge: Answer(8, 413, retryable=False, word="too_large"),
     UnsupportedMedia: Answer(3, 415, retryable=False, word="unsupported_media"),
     Unavailable: Answer(14, 503, retryable=True, word="unavailable"),
+    # Not RESOURCE_EXHAUSTED, which clients that do not look for a RetryInfo take for permanent.
+    OverQuota: Answer(14, 429, retryable=True, word="over_quota"),
 }
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from .credentials import api_key_of
+from .credentials import Credentials, api_key_of
 from .errors import ReceiverError, Unavailable, Unreadable, Unusable, answer_to
 from .inflight import Lease
 from .intake import GetBody, Intake
 from .stages import stage
 from .status import Encoding, failure, retry_info, short, success
+from .tls import Certificates, TlsMaterial
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -25,16 +26,52 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def bind(address: str, *, message_bytes_max: int) -> tuple[Any, int]:
-    """A server that holds its port and does not answer yet. Raises Unusable if that is in use."""
+def bind(
+    address: str, *, message_bytes_max: int, certificates: Certificates | None = None
+) -> tuple[Any, int]:
+    """A server that holds its port and does not answer yet. Raises Unusable if that is in use.
+
+    Without `certificates` it speaks in clear.
+    """
     server = grpc.aio.server(options=_options(message_bytes_max))
     try:
-        port = server.add_insecure_port(address)
+        if certificates is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, _Renewal(certificates).credentials())
     except RuntimeError as error:
         raise Unusable(
             f"--grpc {address}: cannot listen there, perhaps another process has the port"
         ) from error
     return server, port
+
+
+class _Renewal:
+    """Gives the library what is in force, when that has changed."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        self._certificates = certificates
+        self._given = certificates.current()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """TLS, mutual where there are CAs of clients; asks `fetch` before each handshake."""
+        fetch: Any = self.fetch  # the stubs do not know that it may return None
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(self._given), fetch, self._certificates.mutual
+        )
+
+    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """What new connections use from now on; None for no change. Called by library threads."""
+        current = self._certificates.current()
+        if current is self._given:
+            return None
+        self._given = current
+        return _configuration(current)
+
+
+def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    pairs = [(material.key, material.chain)]
+    return grpc.ssl_server_certificate_configuration(pairs, material.client_ca)
 
 
 def add_export(server: Any, intake: Intake) -> None:
@@ -77,9 +114,10 @@ class _Export:
                     return partial(bytes, message)
             raise Unreadable
 
-        metadata = _text_metadata(context.invocation_metadata() or ())
         try:
-            outcome = await self._intake.take("grpc", api_key_of(metadata), Encoding.PROTOBUF, read)
+            outcome = await self._intake.take(
+                "grpc", _credentials(context), Encoding.PROTOBUF, read
+            )
         except ReceiverError as error:
             refusal = error
         else:
@@ -92,6 +130,14 @@ class _Export:
             trailers.append(("google.rpc.retryinfo-bin", retry_info(refusal)))
         await context.abort(_CODES[answer_to(refusal).code], short(str(refusal)), tuple(trailers))
         raise AssertionError("abort returns never")
+
+
+def _credentials(context: Context) -> Credentials:
+    metadata = _text_metadata(context.invocation_metadata() or ())
+    # The library gives one value as it is, several as a list.
+    shown = context.auth_context().get("x509_pem_cert") or b""
+    certificate = shown if isinstance(shown, bytes) else next(iter(shown), b"")
+    return Credentials(api_key_of(metadata), bytes(certificate))
 
 
 def _text_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:

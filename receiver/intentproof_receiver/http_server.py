@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .body import decoder_of, read_body, unpack
-from .credentials import api_key_of
+from .credentials import Credentials, api_key_of
 from .errors import (
     MethodNotAllowed,
     ReceiverError,
@@ -22,6 +22,7 @@ from .errors import (
     UnsupportedMedia,
     answer_to,
 )
+from .https import CLIENT_CERTIFICATE
 from .inflight import Lease
 from .intake import GetBody, Intake
 from .logs import log
@@ -92,10 +93,15 @@ class _Traces:
         except UnsupportedMedia as error:
             return _refuse_early(error, request, self._metrics)
         try:
-            outcome = await self._intake.take("http", api_key_of(request.headers), encoding, read)
+            outcome = await self._intake.take("http", _credentials(request), encoding, read)
         except ReceiverError as error:
             return _refusal(error, request)
         return Response(success(outcome, encoding), media_type=encoding.value)
+
+
+def _credentials(request: Request) -> Credentials:
+    certificate = getattr(request.state, CLIENT_CERTIFICATE, b"")
+    return Credentials(api_key_of(request.headers), certificate)
 
 
 def _media_type(request: Request) -> str:

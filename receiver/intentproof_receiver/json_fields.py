@@ -150,7 +150,13 @@ def _bool_value(content: Any, field: str) -> bool:
     return content
 
 
-def _int_value(content: Any, field: str) -> int:
+def _int_value(content: Any, field: str) -> int | float:
+    # OpenTelemetry's JavaScript exporter calls every number without a fraction an integer, 1e300
+    # too, which is a double on its other transports. Decimal text has no such excuse.
+    if isinstance(content, int) and not -_I64_MAX - 1 <= content <= _I64_MAX:
+        content = _double_value(content, field)
+    if isinstance(content, float) and content.is_integer() and not -(2.0**63) <= content < 2.0**63:
+        return content
     return as_integer(content, field, -_I64_MAX - 1, _I64_MAX)
 
 

@@ -1,15 +1,13 @@
 """The commands `keys create`, `keys list` and `keys revoke`."""
 
 import argparse
-import fcntl
 import json
-import os
 import re
 import secrets
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from intentproof_schemas import TENANT
 
 from .errors import Unusable
+from .homefile import changing
 from .keys import FILE_NAME, ROLES, ApiKey, digest, keys_text, read_keys, utc
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -61,10 +60,7 @@ def create_key(
     expires: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key, keep its hash in --home, and return both. Durable when this returns."""
-    if not TENANT.fullmatch(tenant) or tenant.startswith("_"):
-        raise Unusable(
-            f"--tenant {tenant!r}: must be a lower-case letter, then up to 62 of a-z, 0-9 and -"
-        )
+    check_tenant(tenant)
     now = time.time()
     secret = secrets.token_urlsafe(32)
     key = ApiKey(
@@ -73,7 +69,7 @@ def create_key(
         roles=tuple(dict.fromkeys(roles)) or ("ingest", "read"),
         sha256=digest(secret),
         created=utc(now),
-        expires=utc(now + _seconds(expires)) if expires else "",
+        expires=utc(now + lifetime_seconds(expires)) if expires else "",
     )
     with _changing(home) as keys:
         keys[key.id] = key
@@ -112,11 +108,16 @@ def run_list(args: argparse.Namespace) -> int:
         )
         for key in keys
     ]
+    write_table(rows)
+    return 0
+
+
+def write_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Rows on stdout, the columns aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
-    return 0
 
 
 def run_revoke(args: argparse.Namespace) -> int:
@@ -130,42 +131,21 @@ def run_revoke(args: argparse.Namespace) -> int:
     return 0
 
 
-def _seconds(lifetime: str) -> int:
+def check_tenant(tenant: str) -> None:
+    """Raises Unusable for what is no tenant of a customer."""
+    if not TENANT.fullmatch(tenant) or tenant.startswith("_"):
+        raise Unusable(
+            f"--tenant {tenant!r}: must be a lower-case letter, then up to 62 of a-z, 0-9 and -"
+        )
+
+
+def lifetime_seconds(lifetime: str) -> int:
+    """Seconds of a text such as 90d. Raises Unusable."""
     match = _LIFETIME.fullmatch(lifetime)
     if match is None:
         raise Unusable(f"--expires {lifetime!r}: must be a number and m, h, d or w, such as 90d")
     return int(match[1]) * _UNITS[match[2]]
 
 
-@contextmanager
-def _changing(home: Path) -> Iterator[dict[str, ApiKey]]:
-    """The keys, to be changed by one process at a time; written whole, or not at all."""
-    path = home / FILE_NAME
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(home / f"{FILE_NAME}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unusable(f"--home {home}: cannot write there: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        keys = read_keys(path) if path.exists() else {}
-        yield keys
-        _write(path, keys_text(keys))
-    finally:
-        os.close(lock)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename, fsync of the folder."""
-    unfinished = path.with_suffix(".tmp")
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)  # the point of no return: readers see the new keys from here
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _changing(home: Path) -> AbstractContextManager[dict[str, ApiKey]]:
+    return changing(home / FILE_NAME, read_keys, keys_text, {})

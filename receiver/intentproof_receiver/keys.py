@@ -19,11 +19,11 @@ from typing import Any
 from intentproof_schemas import TENANT
 
 from .errors import Forbidden, KeysUnavailable, Unauthenticated
+from .homefile import Watched
 
 FILE_NAME = "api-keys.json"
 ROLES = ("ingest", "read", "admin")
 REFUSALS = ("missing", "unknown", "revoked", "expired")  # why a request has no principal
-LOOK_EVERY_S = 1.0  # how soon a running receiver sees a revocation
 
 _KEY = re.compile(r"ipk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,16 +44,22 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class Principal:
-    """Who sent a request: the tenant and the roles that the key alone decides."""
+    """Who sent a request: tenant and roles come from the key or mapped certificate alone.
+
+    `key_id` is "" where there was no key, `identity` where there was no mapped certificate.
+    """
 
     tenant: str
     roles: tuple[str, ...]
-    key_id: str
+    key_id: str = ""
+    identity: str = ""
 
     def require(self, role: str) -> None:
-        """Raises Forbidden unless the key has `role`."""
+        """Raises Forbidden unless they have `role`, both where both were shown."""
         if role not in self.roles:
-            raise Forbidden(f"this API key does not have the role {role}")
+            shown = (("API key", self.key_id), ("client certificate", self.identity))
+            who = " with this ".join(name for name, value in shown if value)
+            raise Forbidden(f"this {who} does not have the role {role}")
 
 
 def utc(timestamp: float) -> str:
@@ -116,12 +122,9 @@ class KeyStore:
     """The keys of a running receiver. Thread-safe; reads the file again when it has changed."""
 
     def __init__(self, home: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self._path = home / FILE_NAME
+        self._file = Watched(home / FILE_NAME, read_keys)
         self._clock = clock
         self._lock = threading.Lock()
-        self._keys: dict[str, ApiKey] = {}
-        self._seen: tuple[int, int, int] | None = None
-        self._looked = float("-inf")
         self._refusals = dict.fromkeys(REFUSALS, 0)
 
     def authenticate(self, text: str | None) -> Principal:
@@ -156,12 +159,11 @@ class KeyStore:
         """The keys in numbers. Reads the file where it has changed; raises nothing."""
         now = self._clock()
         with self._lock:
-            try:
-                self._look()
-            except KeysUnavailable:
-                return KeysStatus(readable=False, refusals=dict(self._refusals))
-            keys = list(self._keys.values())
             refusals = dict(self._refusals)
+        try:
+            keys = list(self._file.content(now=True).values())
+        except KeysUnavailable:
+            return KeysStatus(readable=False, refusals=refusals)
         live = [key for key in keys if not key.revoked]
         ends = [datetime.fromisoformat(key.expires).timestamp() for key in live if key.expires]
         expired = sum(end <= now for end in ends)
@@ -175,20 +177,5 @@ class KeyStore:
         )
 
     def _find(self, key_id: str) -> ApiKey | None:
-        with self._lock:
-            if time.monotonic() - self._looked >= LOOK_EVERY_S:
-                self._look()
-            if key_id not in self._keys:
-                self._look()
-            return self._keys.get(key_id)
-
-    def _look(self) -> None:
-        try:
-            now = self._path.stat()
-            seen = (now.st_mtime_ns, now.st_ino, now.st_size)
-        except OSError:
-            seen = None  # read_keys says what is wrong
-        if seen is None or seen != self._seen:
-            self._keys = read_keys(self._path)
-            self._seen = seen
-        self._looked = time.monotonic()
+        key = self._file.content().get(key_id)
+        return key or self._file.content(now=True).get(key_id)

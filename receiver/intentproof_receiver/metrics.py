@@ -4,6 +4,8 @@ Counts only, and none by tenant: whoever may read them must not learn of other t
 What is read when it is asked for, such as the ledger's status, is in `status_metrics.py`.
 """
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -80,6 +82,12 @@ class Metrics:
         self.bytes_in_flight = Gauge(
             "intentproof_bytes_in_flight", "Bytes that requests hold now", registry=self.registry
         )
+        self._refused = Counter(
+            "intentproof_refused",
+            "Requests that were told to come back, by reason",
+            ("reason",),
+            registry=self.registry,
+        )
 
         self._begin_at_zero()
 
@@ -100,6 +108,15 @@ class Metrics:
     def refused_early(self, transport: str, outcome: str) -> None:
         """Count a request that was refused before it was looked at, by the word of its error."""
         self._requests.labels(transport, outcome).inc()
+
+    def refused(self, reason: str) -> None:
+        """Count one request that was told to come back."""
+        self._refused.labels(reason).inc()
+
+    def show(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Add a gauge `intentproof_<name>`, read when it is asked for; `read` must not block."""
+        gauge = Gauge(f"intentproof_{name}", meaning, registry=self.registry)
+        gauge.set_function(read)
 
     def taken(self, outcome: Outcome) -> None:
         """Count the spans of a request that was taken."""

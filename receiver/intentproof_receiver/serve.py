@@ -8,21 +8,23 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import uvicorn
 from intentproof_store import HomeInvalid, Ledger, LedgerBehind, LedgerLocked, LedgerSettings
 
 from . import grpc_server, status_metrics
+from .client_certificates import MappingStore
 from .config import Config, load
 from .errors import Unusable
 from .export import Exporter
+from .exposure import check_exposure
+from .fair import FairPool
 from .grpc_health import GrpcHealth
 from .http_server import make_app
+from .https import CertificateProtocol, RenewedContext
 from .inflight import Budget
 from .intake import Intake
 from .keys import KeyStore
@@ -30,11 +32,15 @@ from .logs import configure, log
 from .looplag import measure_loop
 from .metrics import Metrics
 from .native_output import NativeOutput
+from .observation import make_tracer, show_pressure, tell_of_encodings
 from .process import collect_young_objects, use_little_memory
 from .status_metrics import Watched
-from .watch import WatchedIntake, traces_are_asked_for
+from .tls import Certificates, tls_files
+from .usage import Usage
+from .watch import RequestTracer, WatchedIntake
 
 OK, INVALID, BLOCKED = 0, 6, 8
+_FLAGS = ("grpc", "http", "tls_certificate", "tls_key", "tls_client_ca", "insecure")
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +50,15 @@ def register(subparsers: Any) -> None:
     serve.add_argument("--config", metavar="FILE", help="settings as YAML")
     serve.add_argument("--grpc", metavar="HOST:PORT", help="default 127.0.0.1:4317")
     serve.add_argument("--http", metavar="HOST:PORT", help="default 127.0.0.1:4318")
+    serve.add_argument("--tls-certificate", metavar="FILE", help="PEM chain; turns on TLS")
+    serve.add_argument("--tls-key", metavar="FILE", help="PEM key of the certificate")
+    serve.add_argument("--tls-client-ca", metavar="FILE", help="PEM CAs; turns on mutual TLS")
+    serve.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="listen beyond loopback without TLS: keys and spans cross the network in clear",
+    )
     serve.add_argument(
         "--new-writer",
         action="store_true",
@@ -55,15 +70,14 @@ def register(subparsers: Any) -> None:
 def config_of(args: argparse.Namespace) -> Config:
     """The settings that the command line asks for. Raises ConfigInvalid."""
     given = {"store": args.store_flag, "home": args.home_flag, "hot": args.hot_flag}
-    return load(
-        file=getattr(args, "config", None),
-        flags={**given, "grpc": getattr(args, "grpc", None), "http": getattr(args, "http", None)},
-    )
+    given |= {key: getattr(args, key, None) for key in _FLAGS}
+    return load(file=getattr(args, "config", None), flags=given)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; then drain, seal and return 0."""
     config = config_of(args)
+    check_exposure(config)
     use_little_memory()
     collect_young_objects()
     try:
@@ -82,8 +96,9 @@ def run(args: argparse.Namespace) -> int:
 class HttpServer(uvicorn.Server):
     """uvicorn, whose signals are ours, and which says when it listens."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, certificates: Certificates | None = None) -> None:
         super().__init__(config)
+        self._certificates = certificates
         self.listening = asyncio.Event()
 
     @contextmanager
@@ -93,6 +108,8 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
+        if self._certificates is not None:
+            self.config.ssl = RenewedContext.of(self._certificates)
         await super().startup(sockets)
         self.listening.set()
 
@@ -100,28 +117,34 @@ class HttpServer(uvicorn.Server):
 async def serve(config: Config, native: NativeOutput, *, new_writer: bool = False) -> None:
     """Take spans until a signal.
 
-    1. Bind both ports: a port in use is found before anything is acknowledged.
+    1. Read certificates and bind both ports: what is missing is found before any acknowledgement.
     2. Open the ledger: replays what a crash left behind. Then answer.
     3. Wait for a signal; a second one ends the process at once.
     4. Drain: not ready, nothing new, finish what is in flight.
     5. Close the ledger: seals and signs everything.
     """
     async with AsyncExitStack() as stack:
-        listener = bind(config.http)  # (1)
+        files = tls_files(config)  # (1)
+        certificates = None if files is None else Certificates(files)
+        listener = bind(config.http)
         stack.callback(listener.close)
-        grpc, grpc_port = grpc_server.bind(config.grpc, message_bytes_max=config.message_bytes_max)
+        grpc, grpc_port = grpc_server.bind(
+            config.grpc, message_bytes_max=config.message_bytes_max, certificates=certificates
+        )
         stack.push_async_callback(grpc.stop, None)
-        tracer = _make_tracer({grpc_port, listener.getsockname()[1]})
+        tracer = make_tracer({grpc_port, listener.getsockname()[1]})
         if tracer is not None:
             stack.push_async_callback(asyncio.to_thread, tracer.close)
         settings = _ledger_settings(config, new_writer=new_writer)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
-        pool = ThreadPoolExecutor(config.export_threads, thread_name_prefix="export")
+        usage = Usage(config.quotas, home=config.home)
+        stack.callback(usage.save)
+        pool = FairPool(config.export_threads)
         stack.callback(pool.shutdown)
         metrics = Metrics()
-        native.listen(partial(_native_line, metrics))
-        intake, http = _assemble(config, ledger, pool, metrics, tracer)
+        native.listen(partial(tell_of_encodings, metrics))
+        intake, http = _assemble(config, ledger, pool, usage, certificates, metrics, tracer)
         grpc_server.add_export(grpc, intake)
         health = GrpcHealth(grpc, grpc_server.SERVICE)
         stop = _signals()
@@ -175,17 +198,34 @@ def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
 
 
 def _assemble(
-    config: Config, ledger: Ledger, pool: ThreadPoolExecutor, metrics: Metrics, tracer: Any
+    config: Config,
+    ledger: Ledger,
+    pool: FairPool,
+    usage: Usage,
+    certificates: Certificates | None,
+    metrics: Metrics,
+    tracer: RequestTracer | None,
 ) -> "tuple[Intake, HttpServer]":
     keys = KeyStore(config.home)
+    if certificates is not None:
+        metrics.registry.register(certificates)
     budget = Budget(
-        bytes_max=config.bytes_in_flight_max, requests_max=config.requests_in_flight_max
+        bytes_max=config.bytes_in_flight_max,
+        requests_max=config.requests_in_flight_max,
+        tenant_bytes_max=config.tenant_bytes_max,
+        tenant_requests_max=config.tenant_requests_max,
     )
     watched = Watched(ledger=ledger.status, keys=keys.status, budget=budget)
     status_metrics.register(metrics, config, watched)
-    exporter = Exporter(keys=keys, ledger=ledger, event_bytes_max=config.event_bytes_max)
+    exporter = Exporter(
+        keys=keys,
+        mappings=MappingStore(config.home),
+        ledger=ledger,
+        event_bytes_max=config.event_bytes_max,
+    )
+    show_pressure(metrics, budget, pool, exporter)
     intake = WatchedIntake(
-        exporter=exporter, budget=budget, metrics=metrics, pool=pool, tracer=tracer
+        exporter=exporter, budget=budget, metrics=metrics, pool=pool, usage=usage, tracer=tracer
     )
     app = make_app(
         intake=intake,
@@ -200,30 +240,13 @@ def _assemble(
             access_log=False,
             lifespan="off",
             server_header=False,
+            http=CertificateProtocol,
+            ws="none",
             timeout_graceful_shutdown=max(1, round(config.drain_seconds)),
-        )
+        ),
+        certificates,
     )
     return intake, http
-
-
-def _make_tracer(own_ports: set[int]) -> Any:
-    """The tracer of our own requests, or None. Raises ConfigInvalid."""
-    if not traces_are_asked_for():
-        return None
-    # Not imported above: OpenTelemetry's SDK is loaded only by who uses it.
-    tracing = import_module(".tracing", __package__)
-    return tracing.Tracer(tracing.make_exporter(own_ports))
-
-
-def _native_line(metrics: Metrics, line: str) -> None:
-    if metrics.native_line(line):
-        log(
-            _log,
-            logging.WARNING,
-            "grpc_encoding_refused",
-            mend="a client compresses gRPC with zstd or snappy, and drops what it sent: set "
-            "compression: gzip there; zstd works over HTTP",
-        )
 
 
 def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int) -> None:
@@ -233,10 +256,17 @@ def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int
         "ready",
         grpc=f"{config.grpc.rpartition(':')[0]}:{grpc_port}",
         http=f"{config.http.rpartition(':')[0]}:{http_port}",
+        tls=_tls_word(config),
         writer=ledger.status().writer,
         store=str(config.store),
         pid=os.getpid(),
     )
+
+
+def _tls_word(config: Config) -> str:
+    if config.tls_certificate is None:
+        return "off"
+    return "server" if config.tls_client_ca is None else "mutual"
 
 
 def _signals() -> asyncio.Event:

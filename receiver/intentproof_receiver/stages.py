@@ -52,15 +52,20 @@ def stage(name: str) -> Iterator[None]:
         watcher.stage_ended(name, started, time.perf_counter_ns())
 
 
+def ended(name: str, started_ns: int) -> None:
+    """Tell of a stage that ends now, where it is no block of its own."""
+    watcher = _watcher.get()
+    if watcher is not None:
+        watcher.stage_ended(name, started_ns, time.perf_counter_ns())
+
+
 def carried(work: Callable[P, T]) -> Callable[P, T]:
     """`work` for another thread: watched as here, and the time until it begins is a stage."""
     context = copy_context()
     queued = time.perf_counter_ns()
-    watcher = _watcher.get()
 
     def begin(*args: P.args, **kwargs: P.kwargs) -> T:
-        if watcher is not None:
-            watcher.stage_ended("wait", queued, time.perf_counter_ns())
+        context.run(ended, "wait", queued)
         return context.run(work, *args, **kwargs)
 
     return begin

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from .credentials import Credentials
 from .errors import ConfigInvalid, ReceiverError, answer_to
 from .intake import Intake, ReadBody
 from .metrics import Metrics
@@ -54,14 +55,14 @@ class WatchedIntake(Intake):
         self._tracer = tracer
 
     async def take(
-        self, transport: str, api_key: str | None, encoding: Encoding, read: ReadBody
+        self, transport: str, credentials: Credentials, encoding: Encoding, read: ReadBody
     ) -> Outcome:
         """As `Intake.take`."""
         trace = self._tracer.begin(transport) if self._tracer else None
         word, counts = "cancelled", dict[str, int]()
         try:
             with watched(_Both(self._told, trace) if trace else self._told):
-                outcome = await super().take(transport, api_key, encoding, read)
+                outcome = await super().take(transport, credentials, encoding, read)
             word = "ok"
             counts = {"received": outcome.received, "stored": outcome.stored}
             return outcome

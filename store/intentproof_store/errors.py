@@ -2,6 +2,7 @@
 
 * StoreError                an internal fault, or the base of those below
   + StoreUnavailable        cannot take it now (disk or queue full, closing): nothing lost, retry
+    + StoreBusy             too much at once: its queue is full, or sealing lags
   + LedgerLocked            another process writes as this writer
   + LedgerBehind            the store is older than what this writer signed: a restored copy
   + HomeInvalid             --home lacks a key or holds a damaged one
@@ -26,6 +27,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The store cannot take this now. Nothing of it was kept or lost: send it again."""
+
+
+class StoreBusy(StoreUnavailable):
+    """More arrives than can be written or sealed: it passes."""
 
 
 class LedgerLocked(StoreError):

@@ -38,7 +38,7 @@ class IdKeys:
         """Which rows may have the id of another row."""
         ordered = np.sort(self.hashes)
         twice = ordered[1:][ordered[1:] == ordered[:-1]]
-        return np.isin(self.hashes, twice) if len(twice) else np.zeros(len(self), bool)
+        return np.isin(self.hashes, twice, kind="sort") if len(twice) else np.zeros(len(self), bool)
 
 
 class IdTable:

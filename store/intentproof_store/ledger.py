@@ -4,7 +4,6 @@ One thread writes. It takes what waits, decides what is new, appends one frame a
 once, and only then completes the futures (group commit). Sealing and signing happen behind it.
 """
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,14 +15,14 @@ from typing import Self
 import pyarrow as pa
 from intentproof_schemas import ExecutionEvent
 
-from .errors import StoreUnavailable
+from .arrivals import Arrivals, Submission
 from .events import checked_events, event_columns
 from .layout import check_tenant
 from .quarantine import Undecodable
 from .recovery import Recovered, recover
 from .settings import LedgerSettings
 from .tenantlog import Appended, Arrival
-from .writer import Queue, Submission, Writer
+from .writer import Writer
 
 _BATCH_OVERHEAD = 8_192  # bytes that a waiting batch costs beside its columns
 
@@ -75,19 +74,12 @@ class Ledger:
     def __init__(
         self, settings: LedgerSettings, recovered: Recovered, clock_ns: Callable[[], int]
     ) -> None:
-        self._settings = settings
         self._lock = recovered.lock
         self._factory = recovered.factory
         self._hot = recovered.hot
         self._writer_id = recovered.identity.writer
-        self._queue: Queue = queue.SimpleQueue()
-        self._gate = threading.Lock()
-        self._queued = 0
-        self._queued_bytes = 0
-        self._open = True
-        self._writer = Writer(
-            settings, recovered, clock_ns=clock_ns, submissions=self._queue, settle=self._settle
-        )
+        self._arrivals = Arrivals(bytes_max=settings.queue_bytes)
+        self._writer = Writer(settings, recovered, clock_ns=clock_ns, arrivals=self._arrivals)
         self._thread = threading.Thread(
             target=self._writer.run, name="intentproof-writer", daemon=True
         )
@@ -130,15 +122,7 @@ class Ledger:
             + _BATCH_OVERHEAD
         )
         future: Future[Appended] = Future()
-        with self._gate:
-            if not self._open:
-                raise StoreUnavailable("the store is closing")
-            if self._queued_bytes + weight > self._settings.queue_bytes and self._queued:
-                raise StoreUnavailable("the store's queue is full")
-            self._queued += 1
-            self._queued_bytes += weight
-            # Inside the gate, so that nothing can be queued behind the end of the queue.
-            self._queue.put(Submission(tenant, Arrival(columns, undecodable), weight, future))
+        self._arrivals.submit(Submission(tenant, Arrival(columns, undecodable), weight, future))
         return future
 
     def status(self) -> LedgerStatus:
@@ -162,9 +146,9 @@ class Ledger:
         return LedgerStatus(
             writer=self._writer_id,
             tenants=tenants,
-            queued=self._queued,
-            queued_bytes=self._queued_bytes,
-            healthy=self._open and fault is None,
+            queued=self._arrivals.submissions,
+            queued_bytes=self._arrivals.bytes,
+            healthy=self._arrivals.is_open and fault is None,
             fault=fault,
             frames=writer.frames,
             sealed_segments=writer.segments,
@@ -184,11 +168,8 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what was taken, seal everything, sign it, release the lock. Blocks. Idempotent."""
-        with self._gate:
-            if not self._open:
-                return
-            self._open = False
-            self._queue.put(None)
+        if not self._arrivals.close():
+            return
         self._thread.join()
         self._writer.finish()
         self._hot.close()
@@ -205,11 +186,6 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _settle(self, group: Sequence[Submission]) -> None:
-        with self._gate:
-            self._queued -= len(group)
-            self._queued_bytes -= sum(item.weight for item in group)
 
 
 def _age(now: float, moments: Sequence[float]) -> float:

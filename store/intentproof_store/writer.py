@@ -8,19 +8,18 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 
 from intentproof_schemas import LeafInvalid
 
+from .arrivals import Arrivals, Submission
 from .clerk import Clerk, Sealed
-from .errors import StoreUnavailable
+from .errors import StoreBusy, StoreUnavailable
 from .hotlog import NewFrame
 from .layout import date_of
 from .recovery import Recovered
 from .rows import RowMaker
 from .settings import LedgerSettings
-from .tenantlog import Appended, Arrival, TenantLog
+from .tenantlog import Appended, TenantLog
 
 _log = logging.getLogger("intentproof.store")
 _TICK_SECONDS = 0.25
@@ -30,24 +29,10 @@ _SEAL_WAIT_SECONDS = 10.0
 _STEP_BACK_NS = 10**9  # contract §4: a step back of over one second is told in the log
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What one `append` brought, on its way to the writer."""
-
-    tenant: str
-    arrival: Arrival
-    weight: int
-    future: "Future[Appended]"
-
-
-Queue = queue.SimpleQueue[Submission | Sealed | None]
-Settle = Callable[[Sequence[Submission]], None]
-
-
 class Writer:
     """The writer's state and its loop. `run` is the thread; the rest is read for status only.
 
-    `settle` is told of each group that is done, before its futures complete.
+    Each group that is done is settled before its futures complete.
     """
 
     def __init__(
@@ -56,13 +41,11 @@ class Writer:
         recovered: Recovered,
         *,
         clock_ns: Callable[[], int],
-        submissions: Queue,
-        settle: Settle,
+        arrivals: Arrivals,
     ) -> None:
         self._settings = settings
         self._clock_ns = clock_ns
-        self._queue = submissions
-        self._settle = settle
+        self._arrivals = arrivals
         self._factory = recovered.factory
         self._hot = recovered.hot
         self._writer_id = recovered.identity.writer
@@ -72,7 +55,7 @@ class Writer:
             recovered.identity,
             recovered.signer,
             read=recovered.hot.read,
-            done=submissions.put,
+            done=arrivals.answer,
         )
         for tenant, tree in recovered.trees.items():
             self.clerk.add_tree(tenant, tree)
@@ -94,7 +77,7 @@ class Writer:
                 self._write(group)
             elif group:
                 lag = f"sealing lags behind: {self.clerk.fault or 'the disk is busy'}"
-                self._refuse(group, StoreUnavailable(lag))
+                self._refuse(group, StoreBusy(lag))
             if ended:
                 break
             self._tick()
@@ -105,10 +88,10 @@ class Writer:
         """What waits, up to a group; and whether the queue ended."""
         group: list[Submission] = []
         rows = size = 0
-        timeout: float | None = _TICK_SECONDS
+        timeout = _TICK_SECONDS
         while rows < self._settings.group_rows and size < _GROUP_BYTES:
             try:
-                item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+                item = self._arrivals.take(timeout)
             except queue.Empty:
                 break
             if item is None:
@@ -117,12 +100,12 @@ class Writer:
                 self._release(item)
                 continue
             if not item.future.set_running_or_notify_cancel():
-                self._settle([item])  # the caller gave up before anything was done
+                self._arrivals.settle([item])  # the caller gave up before anything was done
                 continue
             group.append(item)
             rows += item.arrival.events.num_rows + len(item.arrival.undecodable)
             size += item.weight
-            timeout = None
+            timeout = 0.0
         return group, False
 
     def _write(self, group: Sequence[Submission]) -> None:
@@ -144,13 +127,13 @@ class Writer:
             self._refuse(group, StoreUnavailable(f"the store cannot write: {error}"))
             return
         self.fault = None
-        self._settle(group)
+        self._arrivals.settle(group)
         for tenant, appended in results.items():
             for item, result in zip(by_tenant[tenant], appended, strict=True):
                 item.future.set_result(result)
 
     def _refuse(self, group: Sequence[Submission], error: StoreUnavailable) -> None:
-        self._settle(group)
+        self._arrivals.settle(group)
         self.refused += len(group)
         for item in group:
             item.future.set_exception(error)
@@ -241,8 +224,7 @@ class Writer:
     def finish(self) -> None:
         """After the thread: let the clerk end, and free what it sealed."""
         self.clerk.close()
-        while not self._queue.empty():
-            item = self._queue.get()
+        while (item := self._arrivals.take(0.0)) is not None:
             if isinstance(item, Sealed):
                 self._release(item)
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.collector.examples import Example
 from tests.collector.processes import ROOT, Collector, Receiver
 
 _GO_MISSING = 7  # build.sh: nothing cached, and no Go to build it
+# What does not set a port for its metrics has 8888, which another Collector may hold.
+_NO_METRICS = "yaml:service::telemetry::metrics::level: none"
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,31 @@ def make_collector(
     def make(config: str) -> Collector:
         return Collector(
             collector_binary, ROOT / config, tmp_path, endpoints[config], receiver.key_file
+        )
+
+    return make
+
+
+@pytest.fixture
+def example_collector(
+    collector_binary: Path, receiver: Receiver, tmp_path: Path
+) -> Callable[..., Collector]:
+    """Sets up the Collector of one example, with what its environment has beyond ours."""
+
+    def make(example: Example, **environment: str) -> Collector:
+        base, *over = (str(ROOT / config) for config in example.configs)
+        if example.name == "minimal":
+            over.append(_NO_METRICS)
+        folder = tmp_path / example.name.replace(" ", "-")
+        folder.mkdir()
+        return Collector(
+            collector_binary,
+            Path(base),
+            folder,
+            receiver.http.url if example.over_http else str(receiver.grpc),
+            receiver.key_file,
+            layers=tuple(over),
+            environment=environment,
         )
 
     return make

@@ -40,6 +40,15 @@ class Address:
     def url(self) -> str:
         return f"http://{self}"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something listens there."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+                return True
+        except OSError:
+            return False
+
 
 @dataclass(frozen=True)
 class Process:
@@ -119,8 +128,12 @@ class Receiver:
 
     def create_key(self) -> None:
         """Create the tenant's key and leave it in key_file."""
-        created = self._run("keys", "create", "--tenant", TENANT, "--home", str(self._home))
-        self.key_file.write_text(created.stdout)
+        self.key_file.write_text(self.key_of(TENANT) + "\n")
+
+    def key_of(self, tenant: str) -> str:
+        """A new key of any tenant."""
+        created = self._run("keys", "create", "--tenant", tenant, "--home", str(self._home))
+        return created.stdout.strip()
 
     @contextmanager
     def serving(self) -> Iterator[Process]:
@@ -132,9 +145,9 @@ class Receiver:
             process.wait_for(lambda: get(ready_url) is not None, what="receiver ready")
             yield process
 
-    def sql(self, query: str) -> list[dict[str, Any]]:
+    def sql(self, query: str, tenant: str = TENANT) -> list[dict[str, Any]]:
         """The rows that the tenant's views answer, each with its columns by name."""
-        argv = ("sql", query, "--tenant", TENANT, "--format", "json")
+        argv = ("sql", query, "--tenant", tenant, "--format", "json")
         rows: list[dict[str, Any]] = json.loads(self._run(*argv, *self._places).stdout)
         return rows
 
@@ -166,7 +179,10 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Collector:
-    """One of our Collector configurations, set up by its environment alone."""
+    """One of our Collector configurations, set up by its environment alone.
+
+    `layers` are laid over it, each with a --config of its own; `environment` wins over ours.
+    """
 
     binary: Path
     config: Path
@@ -177,15 +193,26 @@ class Collector:
     http: Address = field(default_factory=Address)
     health: Address = field(default_factory=Address)
     telemetry: Address = field(default_factory=Address)
+    layers: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def collecting(self) -> Iterator[Process]:
         """Run until the block ends; accepts spans when the block starts."""
-        argv = [str(self.binary), f"--config={self.config}"]
-        log = self.folder / "collector.log"
-        with running(argv, log=log, env=self._environment) as process:
-            process.wait_for(lambda: get(self.health.url) is not None, what="healthy Collector")
+        configs = (str(self.config), *self.layers)
+        argv = [str(self.binary), *(f"--config={config}" for config in configs)]
+        with running(argv, log=self.log, env=self._environment) as process:
+            ports = (self.grpc, self.http)
+            process.wait_for(lambda: all(p.is_open for p in ports), what="healthy Collector")
             yield process
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "collector.log"
+
+    @property
+    def queue(self) -> Path:
+        return self.folder / "queue"
 
     def metric(self, name: str) -> float:
         """The sum of a counter or gauge over its labels, 0 while it does not exist."""
@@ -201,7 +228,8 @@ class Collector:
             "INTENTPROOF_API_KEY_FILE": str(self.key_file),
             "INTENTPROOF_COLLECTOR_GRPC": str(self.grpc),
             "INTENTPROOF_COLLECTOR_HTTP": str(self.http),
-            "INTENTPROOF_COLLECTOR_QUEUE": str(self.folder / "queue"),
+            "INTENTPROOF_COLLECTOR_QUEUE": str(self.queue),
             "INTENTPROOF_COLLECTOR_HEALTH": str(self.health),
             "INTENTPROOF_COLLECTOR_METRICS_PORT": str(self.telemetry.port),
+            **self.environment,
         }

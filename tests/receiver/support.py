@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -14,16 +14,20 @@ from typing import Any
 import pyarrow as pa
 import uvicorn
 from intentproof_receiver import grpc_server
+from intentproof_receiver.client_certificates import MappingStore
 from intentproof_receiver.decode import Block, Decoded, Request
 from intentproof_receiver.export import Exporter
+from intentproof_receiver.fair import FairPool
 from intentproof_receiver.http_server import make_app
 from intentproof_receiver.inflight import Budget
 from intentproof_receiver.intake import Intake
 from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.keys import KeyStore
 from intentproof_receiver.metrics import Metrics
+from intentproof_receiver.quotas import NO_QUOTAS, Quotas
 from intentproof_receiver.serve import HttpServer, bind
 from intentproof_receiver.status_metrics import LedgerCollector
+from intentproof_receiver.usage import Usage
 from intentproof_schemas import ExecutionEvent
 from intentproof_store import Appended, LedgerStatus, Undecodable
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -225,18 +229,27 @@ class Service:
 
 
 @contextmanager
-def running_service(home: Path, *, bytes_in_flight_max: int = 4 << 20) -> Iterator[Service]:
+def running_service(
+    home: Path,
+    *,
+    bytes_in_flight_max: int = 4 << 20,
+    tenant_bytes_max: int | None = None,
+    quotas: Quotas = NO_QUOTAS,
+) -> Iterator[Service]:
     """A receiver on free ports, on a loop in a thread of its own."""
     ledger = FakeLedger()
     record, key = create_key(home, tenant="acme")
     metrics = Metrics()
     metrics.registry.register(LedgerCollector(ledger.status))
-    pool = ThreadPoolExecutor(4)
+    pool = FairPool(4)
     intake = Intake(
-        exporter=Exporter(keys=KeyStore(home), ledger=ledger),
-        budget=Budget(bytes_max=bytes_in_flight_max, requests_max=64),
+        exporter=Exporter(keys=KeyStore(home), mappings=MappingStore(home), ledger=ledger),
+        budget=Budget(
+            bytes_max=bytes_in_flight_max, requests_max=64, tenant_bytes_max=tenant_bytes_max
+        ),
         metrics=metrics,
         pool=pool,
+        usage=Usage(quotas),
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

@@ -16,7 +16,7 @@ LIMIT = 1 << 20
 
 def budget(bytes_max: int = 1 << 30) -> tuple[Budget, Lease]:
     made = Budget(bytes_max=bytes_max, requests_max=2)
-    return made, made.lease()
+    return made, made.lease("acme")
 
 
 class Chunks:
@@ -61,7 +61,7 @@ def test_a_body_is_held_while_it_is_there(length: int | None) -> None:
     assert read(Chunks(b"x" * 4, b"y" * 4), lease, length=length) == b"xxxxyyyy"
     assert held.bytes_held == 8
     with pytest.raises(Unavailable):
-        read(Chunks(b"x" * 4, b"y" * 4), held.lease(), length=length)
+        read(Chunks(b"x" * 4, b"y" * 4), held.lease("acme"), length=length)
     lease.release()
     lease.release()
 

@@ -19,6 +19,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from tests.examples import examples
 from tests.receiver.support import events_of, field_bytes, request_bytes, span_message, varint
 
 EVENT_BYTES_MAX = 1 << 20
@@ -178,7 +179,7 @@ def outcome_singly(body: bytes, event_bytes_max: int = EVENT_BYTES_MAX) -> Any:
         return outcome(body, event_bytes_max)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(requests(), resources, scopes), min_size=1, max_size=3),
     st.sampled_from([EVENT_BYTES_MAX, 60]),
@@ -330,7 +331,7 @@ def test_each_field_with_each_value(field: str, said: Iterable[Any]) -> None:
     assert outcome(body) == outcome_singly(body)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=5))
 def test_any_bytes_answer_as_the_rule_does(raws: list[bytes]) -> None:
     """Arbitrary bytes as spans raise nothing, and cost nobody anything."""

@@ -37,6 +37,16 @@ def test_order(tmp_path: Path) -> None:
     assert config.seal_seconds == 5.0
 
 
+def test_a_tenant_has_half_by_default(tmp_path: Path) -> None:
+    """What one tenant may have in flight follows what all may, unless it is given."""
+    config = loaded(written(tmp_path, "bytes_in_flight_max: 200000000"))
+    assert (config.tenant_bytes_max, config.tenant_requests_max) == (100_000_000, 128)
+    assert loaded(written(tmp_path, "requests_in_flight_max: 1")).tenant_requests_max == 1
+    text = "tenant_bytes_in_flight_max: 70000000\ntenant_requests_in_flight_max: 3"
+    config = loaded(written(tmp_path, text))
+    assert (config.tenant_bytes_max, config.tenant_requests_max) == (70_000_000, 3)
+
+
 def test_an_empty_file(tmp_path: Path) -> None:
     """An empty file changes nothing."""
     assert loaded(written(tmp_path, "# nothing\n")) == default()
@@ -59,6 +69,18 @@ def test_an_empty_file(tmp_path: Path) -> None:
         ("log_name: A", "log_name in .*: must be 1 to 100"),
         ("log_level: loud", "log_level in .*: must be one of debug"),
         ("message_bytes_max: 100000000", "bytes_in_flight_max .default.: .* twice"),
+        (
+            "tenant_bytes_in_flight_max: 1000",
+            "tenant_bytes_in_flight_max in .*: must be at least message_bytes_max .67108864.",
+        ),
+        (
+            "tenant_bytes_in_flight_max: 134217729",
+            "tenant_bytes_in_flight_max in .*: must be at most bytes_in_flight_max .134217728.",
+        ),
+        (
+            "tenant_requests_in_flight_max: 257",
+            "tenant_requests_in_flight_max in .*: must be at most requests_in_flight_max .256.",
+        ),
         ("- a", "must be a mapping"),
         ("a: [", "cannot be read as YAML"),
     ],

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from intentproof_receiver import doctor
+from intentproof_receiver.certificate_commands import map_certificate
 from intentproof_receiver.checkup import (
     Finding,
     clock_findings,
@@ -76,6 +77,17 @@ def test_no_keys(argv: list[str], home: Path, capsys: pytest.CaptureFixture[str]
     assert main(argv) == 6
     (home / "api-keys.json").write_bytes(b"{")
     assert main(argv) == 6
+
+
+def test_certificates_instead_of_keys(home: Path) -> None:
+    """Where a mapped client certificate may send, no key is needed."""
+    mapped = map_certificate(home, identity="CN:x", tenant="acme")
+    config = Config(home=home, grpc="127.0.0.1:0", http="127.0.0.1:0", tls_client_ca=home)
+    keys = [one for one in doctor.examine(config) if one.subject.startswith("keys")]
+    assert [one.mend for one in keys] == [""]
+    map_certificate(home, identity=mapped.identity, tenant="acme", roles=["read"])
+    keys = [one for one in doctor.examine(config) if one.subject.startswith("keys")]
+    assert "keys create" in keys[0].mend
 
 
 def test_open_permissions(argv: list[str], home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,13 @@
 """The one function behind both transports, without a network."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from intentproof_receiver.client_certificates import MappingStore
+from intentproof_receiver.credentials import Credentials
+from intentproof_receiver.decode import Request, decode_protobuf
 from intentproof_receiver.errors import (
     ANSWERS,
     InvalidRequest,
@@ -43,13 +47,18 @@ class Harness:
     def __init__(self, home: Path, **options: Any) -> None:
         self.ledger = FakeLedger()
         self.key = create_key(home, tenant="acme")[1]
-        self._exporter = Exporter(keys=KeyStore(home), ledger=self.ledger, **options)
+        self._exporter = Exporter(
+            keys=KeyStore(home), mappings=MappingStore(home), ledger=self.ledger, **options
+        )
 
     def export(self, body: bytes, encoding: Encoding = Encoding.PROTOBUF) -> Outcome:
-        return self._exporter.export(self.key, body, encoding=encoding)
+        return self._exporter.export(Credentials(self.key), body, encoding=encoding)
+
+    def export_as(self, key: str, body: bytes) -> Outcome:
+        return self._exporter.export(Credentials(key), body, encoding=Encoding.PROTOBUF)
 
     def stranger(self) -> None:
-        self._exporter.export("no", b"", encoding=Encoding.JSON)
+        self._exporter.export(Credentials("no"), b"", encoding=Encoding.JSON)
 
 
 @pytest.fixture
@@ -157,14 +166,44 @@ def every(kind: type[ReceiverError]) -> "set[type[ReceiverError]]":
     return {kind}.union(*(every(one) for one in kind.__subclasses__()))
 
 
+def test_one_tenant_does_not_hold_the_decoder(
+    harness: Harness, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all that a tenant may decode at a time is being decoded, another's request is taken."""
+    calm = create_key(home, tenant="calm")[1]
+    calm_body = request_bytes(span_message(2))
+    released, decoding = threading.Event(), threading.Semaphore(0)
+
+    def decode(body: bytes) -> Request:
+        if body != calm_body:
+            decoding.release()
+            assert released.wait(20)
+        return decode_protobuf(body)
+
+    monkeypatch.setattr("intentproof_receiver.export.decode_protobuf", decode)
+    busy = request_bytes(span_message(1))
+    threads = [threading.Thread(target=harness.export, args=(busy,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        assert decoding.acquire(timeout=20)
+    done = threading.Thread(target=harness.export_as, args=(calm, calm_body))
+    done.start()
+    done.join(20)
+    assert [tenant for tenant, _ in harness.ledger.events] == ["calm"]
+    released.set()
+    for thread in threads:
+        thread.join(20)
+
+
 def test_the_table_of_answers() -> None:
-    """Only what no retry can mend is permanent, and everything else is 503."""
+    """Only what no retry can mend is permanent; everything else is 503, over a quota 429."""
     for kind in every(ReceiverError):
         error = kind.__new__(kind)
         Exception.__init__(error, "x")
         answer = answer_to(error)
-        assert answer.retryable == (answer.http == 503) == (answer.code == 14)
-    assert {answer.http for answer in ANSWERS.values()} == {400, 401, 403, 405, 413, 415, 503}
+        assert answer.retryable == (answer.http in (429, 503)) == (answer.code == 14)
+    assert {answer.http for answer in ANSWERS.values()} == {400, 401, 403, 405, 413, 415, 429, 503}
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
@@ -178,18 +217,18 @@ def test_bodies_are_small(encoding: Encoding) -> None:
 def test_budget() -> None:
     """A lease that ended gives back what it held, once."""
     budget = Budget(bytes_max=10, requests_max=2)
-    first = budget.lease()
+    first = budget.lease("acme")
     first.grow(6)
-    second = budget.lease()
+    second = budget.lease("acme")
     with pytest.raises(Unavailable):
         second.grow(5)
     with pytest.raises(Unavailable):
-        budget.lease()
+        budget.lease("acme")
     first.release()
     first.release()
     second.grow(10)
     with pytest.raises(Unavailable):
-        budget.lease()
+        budget.lease("acme")
     second.release()
     assert budget.bytes_held == 0
 

@@ -1,6 +1,8 @@
 """OTLP over gRPC, against a real server."""
 
 import gzip
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 from intentproof_receiver.key_commands import create_key
+from intentproof_receiver.quotas import Quota, Quotas
 from intentproof_store import StoreUnavailable
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -21,6 +24,7 @@ from tests.receiver.support import (
     attribute_bytes,
     field_bytes,
     request_bytes,
+    running_service,
     span_message,
 )
 
@@ -126,6 +130,53 @@ def test_our_fault_is_retryable(service: Service, channel: grpc.Channel, fault: 
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert detail.retry_delay.seconds > 0
     assert RetryInfo.FromString(trailers["google.rpc.retryinfo-bin"]) == detail
+
+
+def test_over_quota(service: Service) -> None:
+    """Beyond its quota a tenant gets UNAVAILABLE with the delay in both trailers."""
+    quotas = Quotas(default=Quota(events_per_second=0.05))
+    with (
+        running_service(service.home, quotas=quotas) as metered,
+        grpc.insecure_channel(metered.grpc) as channel,
+    ):
+        export(channel, request_bytes(span_message()), metered.key)
+        error, trailers = refused(channel, request_bytes(span_message()), metered.key)
+        detail = RetryInfo()
+        status = Status.FromString(trailers["grpc-status-details-bin"])
+        assert status.details[0].Unpack(detail)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert 1 <= detail.retry_delay.seconds <= 20
+        assert RetryInfo.FromString(trailers["google.rpc.retryinfo-bin"]) == detail
+
+
+def test_a_full_service_refuses_before_the_message(service: Service) -> None:
+    """While a tenant holds all it may, a call of it is refused though its message never comes."""
+    size = len(request_bytes(span_message()))
+    with (
+        running_service(service.home, tenant_bytes_max=size) as small,
+        grpc.insecure_channel(small.grpc) as channel,
+    ):
+        small.ledger.gate = threading.Event()
+        unary: Any = channel.unary_unary(METHOD)
+        metadata = [("x-api-key", small.key)]
+        busy = unary.future(request_bytes(span_message()), metadata=metadata, timeout=20)
+        while small.ledger.calls == 0:
+            time.sleep(0.01)
+        never = threading.Event()
+        call: Any = channel.stream_unary(METHOD)
+        with pytest.raises(grpc.RpcError) as caught:
+            call(_after(never), metadata=metadata, timeout=20)
+        never.set()
+        error: Any = caught.value
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        small.ledger.gate.set()
+        busy.result(20)
+
+
+def _after(moment: threading.Event) -> Iterator[bytes]:
+    """A message that comes at that moment."""
+    moment.wait(20)
+    yield b""
 
 
 def test_too_large(service: Service, channel: grpc.Channel) -> None:

@@ -14,7 +14,8 @@ from google.rpc.status_pb2 import Status
 from intentproof_receiver.errors import Forbidden
 from intentproof_receiver.http_server import make_app
 from intentproof_receiver.key_commands import create_key
-from intentproof_store import StoreUnavailable
+from intentproof_receiver.quotas import Quota, Quotas
+from intentproof_store import StoreBusy, StoreUnavailable
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -95,9 +96,9 @@ def raw_deflate(body: bytes) -> bytes:
     ("encoding", "packed"),
     [
         ("identity", BODY),
-        ("gzip", gzip.compress(BODY)),
-        ("gzip", gzip.compress(BODY[:20]) + gzip.compress(BODY[20:])),
-        ("GZIP", gzip.compress(BODY)),
+        ("gzip", gzip.compress(BODY, mtime=0)),
+        ("gzip", gzip.compress(BODY[:20], mtime=0) + gzip.compress(BODY[20:], mtime=0)),
+        ("GZIP", gzip.compress(BODY, mtime=0)),
         ("deflate", zlib.compress(BODY)),
         ("deflate", raw_deflate(BODY)),
         ("zstd", zstandard.compress(BODY)),
@@ -113,7 +114,7 @@ def test_compression(service: Service, encoding: str, packed: bytes) -> None:
 @pytest.mark.parametrize(
     ("encoding", "packed"),
     [
-        ("gzip", gzip.compress(BODY)[:-9]),
+        ("gzip", gzip.compress(BODY, mtime=0)[:-9]),
         ("deflate", zlib.compress(BODY)[:-6]),
         ("zstd", zstandard.compress(BODY)[:-4]),
         ("gzip", b"not gzip"),
@@ -138,7 +139,7 @@ BOMB = bytes(64 * MESSAGE_BYTES_MAX)
 @pytest.mark.parametrize(
     ("encoding", "packed"),
     [
-        ("gzip", gzip.compress(BOMB)),
+        ("gzip", gzip.compress(BOMB, mtime=0)),
         ("deflate", zlib.compress(BOMB)),
         ("zstd", zstandard.compress(BOMB)),
         ("identity", BOMB[: MESSAGE_BYTES_MAX + 1]),
@@ -290,6 +291,59 @@ def test_overload_is_retryable(service: Service) -> None:
         status, headers, _ = small.call(bytes(3000))
         assert (status, "retry-after" in headers) == (503, True)
         assert small.call(BODY)[0] == 200
+
+
+def test_a_tenant_has_a_limit_of_its_own(service: Service) -> None:
+    """A body beyond what its tenant may hold beside other requests is refused unread."""
+    with running_service(service.home, tenant_bytes_max=len(BODY)) as small:
+        small.ledger.gate = threading.Event()
+        busy = threading.Thread(target=small.call, args=(BODY,))
+        busy.start()
+        while small.ledger.calls == 0:
+            busy.join(0.01)
+        status, headers, _ = small.call(BODY)
+        assert (status, headers["retry-after"]) == (503, "1")
+        small.ledger.gate.set()
+        other = create_key(service.home, tenant="calm")[1]
+        assert small.call(BODY, key=other)[0] == 200
+        busy.join()
+        text = small.call(method="GET", path="/metrics", key=None)[2].decode()
+        assert 'intentproof_refused_total{reason="tenant_limit"} 1.0' in text
+
+
+def test_over_quota(service: Service) -> None:
+    """Beyond its quota a tenant gets 429 with the same delay in header and body, retryable."""
+    quotas = Quotas(tenants={"acme": Quota(events_per_second=0.05)})
+    with running_service(service.home, quotas=quotas) as metered:
+        assert metered.call(BODY)[0] == 200
+        status, headers, answer = metered.call(b"{}", headers={"content-type": JSON})
+        body = json.loads(answer)
+        delay = int(headers["retry-after"])
+        assert (status, body["code"]) == (429, 14)
+        assert 1 <= delay <= 20
+        assert body["details"][0]["retryDelay"] == f"{delay}s"
+        other = create_key(service.home, tenant="calm")[1]
+        assert metered.call(BODY, key=other)[0] == 200
+        text = metered.call(method="GET", path="/metrics", key=None)[2].decode()
+        assert 'intentproof_requests_total{outcome="over_quota",transport="http"} 1.0' in text
+        assert 'intentproof_refused_total{reason="quota_events"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (StoreBusy("full"), "store_queue"),
+        (StoreUnavailable("disk full"), "store"),
+        (RuntimeError("a bug"), "fault"),
+    ],
+)
+def test_refusals_are_counted_by_reason(service: Service, fault: Exception, reason: str) -> None:
+    """Metrics tell a store that has too much to do from one that is unwell, and both from a bug."""
+    with running_service(service.home) as other:
+        other.ledger.fault = fault
+        assert other.call(BODY)[0] == 503
+        text = other.call(method="GET", path="/metrics", key=None)[2].decode()
+        assert f'intentproof_refused_total{{reason="{reason}"}} 1.0' in text
 
 
 def test_concurrent_overload(service: Service) -> None:

@@ -1,14 +1,26 @@
 """The way of a request: strangers are not read, and what is held is given back whatever happens."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from intentproof_receiver.errors import ReceiverError, Unauthenticated, Unavailable, answer_to
+from intentproof_receiver.credentials import Credentials
+from intentproof_receiver.errors import (
+    OverQuota,
+    ReceiverError,
+    StoreRefused,
+    Unauthenticated,
+    Unavailable,
+    answer_to,
+)
+from intentproof_receiver.fair import FairPool
 from intentproof_receiver.inflight import Budget, Lease
 from intentproof_receiver.intake import GetBody, Intake
+from intentproof_receiver.keys import Principal
+from intentproof_receiver.outcome import Outcome
+from intentproof_receiver.quotas import Quota, Quotas
 from intentproof_receiver.status import Encoding
+from intentproof_receiver.usage import Usage
 
 
 class Silent:
@@ -17,24 +29,37 @@ class Silent:
     def taken(self, outcome: object) -> None:
         """Nothing."""
 
+    def refused(self, reason: str) -> None:
+        """Nothing."""
+
     def request(self, transport: str, word: str, seconds: float) -> None:
         """Nothing."""
 
 
 class Exports:
-    """Knows one key, and fails to export what is `bad`."""
+    """Knows one key, and fails to export what is `bad` or comes while the store `lags`."""
 
-    def authenticate(self, api_key: str | None) -> None:
-        if api_key != "key":
+    def authenticate(self, credentials: Credentials) -> Principal:
+        if credentials.api_key != "key":
             raise Unauthenticated("unknown")
+        return Principal("acme", ("ingest",), "1")
 
-    def export(self, api_key: str | None, body: bytes, *, encoding: Encoding) -> str:
+    def export(self, credentials: Credentials, body: bytes, *, encoding: Encoding) -> Outcome:
         if body == b"bad":
             raise Unavailable("not now")
-        return "taken"
+        if body == b"lags":
+            raise StoreRefused("not now", reason="store_queue")
+        return Outcome(received=1)
 
 
-def take(budget: Budget, *, key: str = "key", body: bytes = b"body", fail: bool = False) -> Any:
+def take(
+    budget: Budget,
+    *,
+    key: str = "key",
+    body: bytes = b"body",
+    fail: bool = False,
+    usage: Usage | None = None,
+) -> Any:
     """One request, of which the body is held; and whether it was read."""
     read_it: list[bytes] = []
 
@@ -47,12 +72,14 @@ def take(budget: Budget, *, key: str = "key", body: bytes = b"body", fail: bool 
 
     exporter: Any = Exports()
     metrics: Any = Silent()
-    with ThreadPoolExecutor(1) as pool:
-        intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool)
-        try:
-            return asyncio.run(intake.take("http", key, Encoding.JSON, read))
-        except ReceiverError as error:
-            return error, read_it
+    pool = FairPool(1)
+    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool, usage=usage)
+    try:
+        return asyncio.run(intake.take("http", Credentials(key), Encoding.JSON, read))
+    except ReceiverError as error:
+        return error, read_it
+    finally:
+        pool.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +91,7 @@ def test_what_a_request_held_is_given_back(how: dict[str, Any]) -> None:
     for _ in range(3):
         take(budget, **how)
         assert budget.bytes_held == 0
-    assert take(budget) == "taken"
+    assert take(budget) == Outcome(received=1)
 
 
 def test_the_body_of_a_stranger_is_not_read() -> None:
@@ -80,3 +107,34 @@ def test_what_nobody_foresaw_is_our_fault() -> None:
     assert isinstance(error, Unavailable)
     assert answer_to(ReceiverError("new")) == answer_to(Unavailable("busy"))
     assert answer_to(ReceiverError("new")).retryable
+
+
+@pytest.mark.parametrize("told", [1, 50])
+def test_a_store_that_lags_is_told_as_a_queue(told: int) -> None:
+    """Where the store refuses, the delay is the queue's, and no less than a store's fault has."""
+    now = [0.0]
+    budget = Budget(bytes_max=1 << 30, requests_max=9, clock=lambda: now[0])
+    budget.lease("busy").grow(told * (8 << 20) - 4)
+    error, _ = take(budget, body=b"lags")
+    assert isinstance(error, StoreRefused)
+    assert (error.retry_after_s, error.reason) == (max(5, told), "store_queue")
+
+
+def test_quotas_are_looked_at_before_bytes() -> None:
+    """A tenant over its quota is refused unread, and what was taken was charged."""
+    usage = Usage(Quotas(default=Quota(bytes_per_day=4)))
+    budget = Budget(bytes_max=9, requests_max=9)
+    assert take(budget, body=b"body", usage=usage) == Outcome(received=1)
+    error, read_it = take(budget, body=b"body", usage=usage)
+    assert isinstance(error, OverQuota)
+    assert read_it == []
+    assert budget.bytes_held == 0
+
+
+def test_what_is_refused_is_not_charged() -> None:
+    """A request that was not kept leaves the quota as it was."""
+    usage = Usage(Quotas(default=Quota(bytes_per_day=4)))
+    budget = Budget(bytes_max=9, requests_max=9)
+    for _ in range(3):
+        error, _ = take(budget, body=b"bad", usage=usage)
+        assert not isinstance(error, OverQuota)

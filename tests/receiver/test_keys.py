@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from intentproof_receiver import keys as keys_module
+from intentproof_receiver import homefile
 from intentproof_receiver.cli import main
 from intentproof_receiver.credentials import api_key_of
 from intentproof_receiver.errors import (
@@ -24,7 +24,7 @@ from intentproof_receiver.keys import FILE_NAME, KeyStore, utc
 
 @pytest.fixture(autouse=True)
 def _always_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys_module, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(homefile, "LOOK_EVERY_S", 0.0)
 
 
 def revoke(home: Path, key_id: str) -> int:
@@ -83,7 +83,7 @@ def test_a_running_store_sees_changes(home: Path) -> None:
 
 def test_an_unknown_key_is_looked_for_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that was just made works without waiting for the next look."""
-    monkeypatch.setattr(keys_module, "LOOK_EVERY_S", 3600.0)
+    monkeypatch.setattr(homefile, "LOOK_EVERY_S", 3600.0)
     _, text = create_key(home, tenant="acme")
     store = KeyStore(home)
     store.authenticate(text)

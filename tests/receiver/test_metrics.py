@@ -135,8 +135,10 @@ def refused(place: Place, word: str) -> None:
     elif word == "invalid":
         assert post(b"\xff", place.key) == 400
     else:
+        before = place.metric("refused_total", reason="store")
         with place.fault("full"):
             assert post(body, place.key) == 503
+        assert place.metric("refused_total", reason="store") == before + 1
         assert place.post() == 200
 
 
@@ -242,6 +244,8 @@ def test_waiting_in_front_of_the_disk(place: Place) -> None:
     names = (
         "bytes_in_flight",
         "requests_in_flight",
+        "requests_waiting",
+        "bytes_waiting",
         "ledger_queued",
         "ledger_queued_bytes",
     )

@@ -14,10 +14,12 @@ import pytest
 import yaml
 from intentproof_receiver.cli import COMMANDS, main
 from intentproof_receiver.key_commands import create_key
+from intentproof_receiver.tls import Certificates, TlsFiles
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.receiver.serving import served
+from tests.receiver.serving import served, until
 from tests.receiver.support import request_bytes, span_message
+from tests.receiver.tls_support import Pki
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -56,9 +58,13 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
     _, key = create_key(folder / "home", tenant="acme", expires="90d")
     with served(folder) as running:
         assert running.post(request_bytes(span_message(intent="")), key) == 200
+        (folder / "home" / "api-keys.json").rename(folder / "keys")
+        until(lambda: running.post(b"", key) == 503, what="a refusal")
         page = running.call("/metrics")[1]
+    pki = Pki(folder)
+    of_tls = Certificates(TlsFiles(pki.certificate, pki.key, None))  # these come with TLS only
     found = {}
-    for family in text_string_to_metric_families(page):
+    for family in (*text_string_to_metric_families(page), *of_tls.collect()):
         if not family.name.endswith("_created"):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             labels = {label for one in family.samples for label in one.labels}

@@ -44,15 +44,17 @@ class Process:
             headers = {"content-type": PROTOBUF, "x-api-key": key}
             connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(errors="replace")
         finally:
             connection.close()
 
-    def until(self, event: str) -> dict[str, str]:
+    def until(self, event: str) -> dict[str, Any]:
         """The next log line of an event."""
         assert self.popen.stderr is not None
         for text in self.popen.stderr:
-            line: dict[str, str] = json.loads(text)
+            if not text.startswith("{"):
+                continue  # gRPC's own lines, such as one for each handshake that fails
+            line: dict[str, Any] = json.loads(text)
             if line["event"] == event:
                 return line
         raise AssertionError(f"ended with {self.popen.wait()} without {event}")

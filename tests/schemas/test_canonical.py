@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from intentproof_schemas import CanonicalError, NotJson, canonical, canonical_text, read_json
 from intentproof_schemas.jsontext import Duplicates
 
+from tests.examples import examples
 from tests.schemas.support import vectors
 
 # Hypothesis seldom thinks of surrogates, and of characters beyond U+FFFF, by itself.
@@ -67,14 +68,14 @@ def _reference(value: Any) -> bytes | None:
         return None
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(st.recursive(ANY_ATOM, _branches, max_leaves=12))
 def test_any_tree_is_written_as_the_reference_writes_it_or_refused(tree: Any) -> None:
     """The fast path and the reference give the same bytes, or both refuse."""
     assert _ours(tree) == _reference(tree)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(st.floats())
 def test_floats_of_every_magnitude_are_written_as_the_reference_does(value: float) -> None:
     """Every double has the reference's text."""

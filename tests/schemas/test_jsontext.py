@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_schemas import Duplicates, KeyValues, NotJson, SpanRejected, json_value, read_json
 
+from tests.examples import examples
+
 
 class _Slow:
     """An independent reading: one decoder, no fast path, every rule spelled out."""
@@ -137,14 +139,14 @@ _ATOMS = st.one_of(_NUMBERS, _STRINGS, st.sampled_from(["true", "false", "null",
 _TEXTS = st.builds("{}{}{}".format, _SPACE, st.recursive(_ATOMS, _nested, max_leaves=10), _SPACE)
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=examples(3000), deadline=None)
 @given(_TEXTS)
 def test_a_text_is_read_as_a_slow_reader_reads_it(text: str) -> None:
     """Value, RFC 8785 bytes and number of dropped keys are those of an independent reading."""
     assert _ours(text) == _slow(text)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.text(st.sampled_from('[]{}",:\\u0061de-+.ntrf \ufeff\ud800\udc00'), max_size=12))
 def test_noise_is_read_as_a_slow_reader_reads_it(text: str) -> None:
     """Whatever letters come, the answer is the slow reader's."""

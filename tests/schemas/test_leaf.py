@@ -35,6 +35,7 @@ from intentproof_schemas import (
     schema,
 )
 
+from tests.examples import examples
 from tests.schemas.support import ERROR, START_NS, declared, mapped, shown, validator
 
 CONTEXT = "sha256:" + "c" * 64
@@ -368,7 +369,7 @@ def test_the_leaf_that_the_refusals_begin_from_is_one() -> None:
     assert read_leaf(_LEAF)["kind"] == "gap"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
 def test_any_bytes_are_a_leaf_or_refused(raw: bytes) -> None:
     """Reading never raises anything foreign."""
@@ -376,7 +377,7 @@ def test_any_bytes_are_a_leaf_or_refused(raw: bytes) -> None:
         read_leaf(raw)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.integers(0, len(_LEAF) - 1), st.integers(0, 7))
 def test_a_flipped_bit_is_another_leaf_or_none(position: int, bit: int) -> None:
     """No change of a bit gives the same members."""
@@ -392,7 +393,7 @@ def test_a_flipped_bit_is_another_leaf_or_none(position: int, bit: int) -> None:
 _WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     event=st.builds(
         mapped(FULL)._replace,

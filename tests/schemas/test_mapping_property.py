@@ -18,6 +18,7 @@ from intentproof_schemas import (
     map_span,
 )
 
+from tests.examples import examples
 from tests.schemas.support import (
     GEN_AI,
     MCP,
@@ -127,7 +128,7 @@ def _number(digits: str) -> int | float:
     return int(digits) if abs(int(digits)) < 2**53 else float(digits)
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_ANY_SPANS)
 def test_any_span_makes_an_event_or_none_or_is_refused(span: Span) -> None:
     """Whatever a span holds, mapping it raises nothing foreign, and what is refused was taken."""
@@ -139,7 +140,7 @@ def test_any_span_makes_an_event_or_none_or_is_refused(span: Span) -> None:
         assert is_taken(span) == (event is not None)
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_SOUND_SPANS)
 def test_an_event_is_valid_and_its_text_canonical(span: Span) -> None:
     """A sound span's event passes its schema and its checks, and its text is its RFC 8785 form."""

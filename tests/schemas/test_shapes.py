@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from intentproof_schemas import Span, SpanEvent, SpanRejected, map_span, mapping, shapes
 
+from tests.examples import examples
 from tests.schemas.support import BARE, GEN_AI, OURS, START_NS, TEXTS, declared
 from tests.schemas.test_mapping_property import _ANY_SPANS, _LETTERS, _PAIRS, _SOUND_SPANS, _VALUES
 
@@ -77,7 +78,7 @@ def _alike(span: Span, event_bytes_max: int = 1 << 20) -> None:
         assert _answer(map_span, span, event_bytes_max) == plain
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(1500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_of_one_shape(), st.sampled_from([1 << 20, 60]))
 def test_spans_of_one_shape_map_as_plainly(spans: list[Span], event_bytes_max: int) -> None:
     """Spans that share their keys make the events, and the refusals, of the plain mapping."""
@@ -85,7 +86,7 @@ def test_spans_of_one_shape_map_as_plainly(spans: list[Span], event_bytes_max: i
         _alike(span, event_bytes_max)
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(800), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(_ANY_SPANS, _SOUND_SPANS))
 def test_any_span_maps_as_plainly(span: Span) -> None:
     """A span of any shape makes the event, or the refusal, of the plain mapping."""

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,25 @@ def test_a_full_queue_refuses_and_takes_again(tmp_path: Path) -> None:
         assert taken.result(20) == Appended(stored=1)
         until(lambda: ledger.status().queued_bytes == 0)
         assert append(ledger, events(2, 12)).stored == 10
+
+
+def _tell(order: list[str], tenant: str, _: object) -> None:
+    order.append(tenant)
+
+
+def test_tenants_take_turns_in_the_ledger(tmp_path: Path) -> None:
+    """A tenant's events are in the next group but one, however many another has waiting."""
+    here, held = place(tmp_path), Held()
+    order: list[str] = []
+    with here.ledger(held, group_rows=1) as ledger:
+        held.hold()
+        waiting = [("busy", ledger.append("busy", [event(number)])) for number in range(20)]
+        waiting.append(("calm", ledger.append("calm", [event(1)])))
+        for tenant, future in waiting:
+            future.add_done_callback(partial(_tell, order, tenant))
+        held.release()
+        assert all(future.result(20).stored == 1 for _, future in waiting)
+    assert order.index("calm") <= 2
 
 
 def test_a_caller_that_gave_up_does_no_harm(tmp_path: Path) -> None:

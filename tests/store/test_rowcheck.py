@@ -19,6 +19,7 @@ from intentproof_store.fastcheck import unvouched_rows
 from intentproof_store.rowcheck import check_batch, check_row
 from intentproof_store.rows import RowMaker
 
+from tests.examples import examples
 from tests.store.support import NOON_NS, TENANT, WRITER, add_event, event
 
 INT64_MAX = 2**63 - 1
@@ -156,7 +157,7 @@ changed_numbers = st.sampled_from([0, 1, -1, 7, INT64_MAX, -(2**63), NOON_NS])
 
 
 @given(st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_altered_column_is_reported_and_both_checks_agree(data: st.DataObject) -> None:
     """A column set to null, changed or taken from another row is seen, fast and slow alike."""
     place = data.draw(st.integers(0, len(ROWS) - 1), label="row")
@@ -342,7 +343,7 @@ def test_the_leaf_of_an_event_cannot_pose_as_another_kind(kind: str) -> None:
 
 @pytest.mark.parametrize("inputs", ['{"a":1}', '{"inputs":1}'])
 @given(started=st.integers(-(2**63), INT64_MAX), took=st.integers(-(2**40), 2**62))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_times_anywhere_in_int64_are_no_problem(inputs: str, started: int, took: int) -> None:
     """Whatever int64 nanoseconds an event has, its true row passes, on the slow path too."""
     completed = min(max(started + took, -(2**63)), INT64_MAX)

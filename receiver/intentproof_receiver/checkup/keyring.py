@@ -12,10 +12,15 @@ EXPIRES_SOON_S = 14 * 86_400
 _CREATE = "intentproof-otel keys create --tenant"
 
 
-def key_findings(home: Path, now: float) -> Iterator[Finding]:
+def key_findings(
+    home: Path, now: float, *, certificates_may_send: bool = False
+) -> Iterator[Finding]:
     """Whether somebody may send, and whether some tenant soon may not."""
     path = home / FILE_NAME
     subject = f"keys {path}"
+    if certificates_may_send and not path.exists():
+        yield Finding("keys", "none, and none needed: client certificates are mapped")
+        return
     try:
         keys = list(read_keys(path).values())
     except ReceiverError as error:

@@ -1,0 +1,10 @@
+"""How many examples a property is tried with: a few while one waits, all of them in CI."""
+
+import os
+
+_SHARE = 1 if os.environ.get("INTENTPROOF_TEST_THOROUGH") else 5
+
+
+def examples(thorough: int) -> int:
+    """`thorough` where INTENTPROOF_TEST_THOROUGH is set, as `.ci/run` does; else a fifth."""
+    return thorough // _SHARE
