@@ -64,13 +64,13 @@ def changing(
         fcntl.flock(lock, fcntl.LOCK_EX)
         content = read(path) if path.exists() else nothing
         yield content
-        _write(path, text(content))
+        write_file(path, text(content))
     finally:
         os.close(lock)
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename, fsync of the folder."""
+def write_file(path: Path, content: bytes) -> None:
+    """Put a file in place, whole or not at all, and durably. Blocks. Raises OSError."""
     unfinished = path.with_suffix(".tmp")
     fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:

@@ -6,7 +6,6 @@
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any
 from intentproof_schemas import TENANT
 
 from .errors import OverQuota
+from .homefile import write_file
 from .logs import log
 from .outcome import Outcome
 from .quotas import Bucket, Quotas
@@ -111,7 +111,7 @@ class Usage:
                 content = {"version": 1, "day": self._day, "bytes": self._bytes}
                 raw = json.dumps(content, sort_keys=True).encode() + b"\n"
             try:
-                _write(self._path, raw)
+                write_file(self._path, raw)
             except OSError as error:
                 self._changed = True
                 log(_log, logging.WARNING, "quota_usage_not_saved", reason=str(error.strerror))
@@ -161,14 +161,3 @@ def _day(timestamp: float) -> str:
 
 def _seconds(wait: float, most: int) -> int:
     return min(max(math.ceil(wait), 1), most)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename: whole or the former one after a crash."""
-    unfinished = path.with_suffix(".tmp")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
