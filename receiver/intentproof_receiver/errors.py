@@ -2,13 +2,13 @@
 
 * ReceiverError
   + InvalidRequest        bytes that no retry can mend
-    - Unreadable          the gRPC library refused the message: too large, or its gzip is damaged
   + Unauthenticated       no valid key and no mapped client certificate
   + Forbidden             without the role, or a key and a certificate of two tenants
   + TooLarge              more than a configured limit
   + UnsupportedMedia      a media type or content encoding that is not taken
   + MethodNotAllowed      another HTTP method than the path has
   + Unavailable           our own fault, or too much at once: the client keeps and resends
+    - Unreadable          a gRPC call without a message: cut, or refused by the library before us
     - KeysUnavailable     the file of keys cannot be read
     - MappingsUnavailable the file of client certificates cannot be read
     - StoreRefused        the store cannot take it: its queue or disk is full, or sealing lags
@@ -35,17 +35,6 @@ class InvalidRequest(ReceiverError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.description = message
-
-
-class Unreadable(InvalidRequest):
-    """A call whose message the gRPC library refused, or that had none. It does not say which."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "body",
-            "no message could be read: it is over message_bytes_max, its gzip is damaged, or "
-            "none was sent",
-        )
 
 
 class Unauthenticated(ReceiverError):
@@ -78,6 +67,21 @@ class Unavailable(ReceiverError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.reason = reason
+
+
+class Unreadable(Unavailable):
+    """A gRPC call without a message that our code could read.
+
+    Where the library refused it, the client has the library's own, permanent answer. What is left
+    is a connection that was cut within its message: that is to be sent again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no message could be read: it is over message_bytes_max, its gzip is damaged, or the "
+            "call ended before it",
+            reason="unreadable",
+        )
 
 
 class KeysUnavailable(Unavailable):
@@ -133,13 +137,13 @@ class Answer(NamedTuple):
 # not retryable. Only what no retry can mend may have one.
 ANSWERS: dict[type[ReceiverError], Answer] = {
     InvalidRequest: Answer(3, 400, retryable=False, word="invalid"),
-    Unreadable: Answer(3, 400, retryable=False, word="unreadable"),
     Unauthenticated: Answer(16, 401, retryable=False, word="unauthenticated"),
     Forbidden: Answer(7, 403, retryable=False, word="forbidden"),
     MethodNotAllowed: Answer(12, 405, retryable=False, word="method_not_allowed"),
     TooLarge: Answer(8, 413, retryable=False, word="too_large"),
     UnsupportedMedia: Answer(3, 415, retryable=False, word="unsupported_media"),
     Unavailable: Answer(14, 503, retryable=True, word="unavailable"),
+    Unreadable: Answer(14, 503, retryable=True, word="unreadable"),
     # Not RESOURCE_EXHAUSTED, which clients that do not look for a RetryInfo take for permanent.
     OverQuota: Answer(14, 429, retryable=True, word="over_quota"),
 }

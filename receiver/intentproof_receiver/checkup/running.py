@@ -134,8 +134,9 @@ SYMPTOMS = (
     Symptom(
         "gRPC messages that could not be read",
         _outcome("unreadable", "grpc"),
-        "over message_bytes_max, or damaged gzip: raise message_bytes_max, or lower "
-        "sending_queue.batch.max_size in the Collector",
+        "over message_bytes_max or damaged gzip, which clients drop, or connections that were cut, "
+        "which they send again: raise message_bytes_max, or lower sending_queue.batch.max_size in "
+        "the Collector",
     ),
     Symptom(
         "requests over a limit (413)",
