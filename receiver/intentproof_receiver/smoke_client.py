@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import requests
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
     OTLPSpanExporter as GrpcSpanExporter,
 )
@@ -68,6 +69,9 @@ def make_span(transport: str) -> ReadableSpan:
 
 def http_exporter(target: Target) -> SpanExporter:
     """OpenTelemetry's exporter over HTTP and protobuf."""
+    session = requests.Session()
+    # REQUESTS_CA_BUNDLE, where it is set, would win over the file that was asked for.
+    session.trust_env = target.ca_file is None
     return HttpSpanExporter(
         endpoint=f"{target.http}/v1/traces",
         certificate_file=target.ca_file,
@@ -75,6 +79,7 @@ def http_exporter(target: Target) -> SpanExporter:
         client_certificate_file=target.client_cert,
         headers={"x-api-key": target.key},
         timeout=target.seconds,
+        session=session,
     )
 
 

@@ -240,6 +240,14 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
     assert marks(clock_findings(tmp_path, tmp_path / "hot", now), "set back") == ["MEND"]
 
 
+def test_mutual_tls_hides_who_listens(home: Path) -> None:
+    """Where a receiver would ask for a client certificate, a port in use is advice only."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = Config(home=home, grpc=address, http="127.0.0.1:0", tls_client_ca=home)
+        assert marks(port_findings(config, None), "mutual TLS") == ["NOTE"]
+
+
 class LikeACollector(BaseHTTPRequestHandler):
     """Answers GET /v1/traces as the Collector's OTLP receiver does (v0.159)."""
 

@@ -13,6 +13,7 @@ from intentproof_receiver.key_commands import create_key, run_revoke
 from tests.receiver import raw_grpc
 from tests.receiver.serving import Served, served, until
 from tests.receiver.support import JSON, json_request, json_span, request_bytes, span_message
+from tests.receiver.tls_support import Pki
 
 
 def marks(findings: Iterable[Finding], word: str) -> list[str]:
@@ -116,3 +117,20 @@ def provoke(cause: str, running: Served, home: Path) -> None:
         keys = {"unknown": "ipk_000000000000_" + "x" * 43, "missing": ""}
         headers = {"content_type": "text/html"} if cause == "media" else {}
         running.post(bodies.get(cause, body), keys.get(cause, key), **headers)
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    """A receiver that speaks TLS is asked over TLS."""
+    pki = Pki(tmp_path)
+    create_key(tmp_path / "home", tenant="acme")
+    flags = ["--tls-certificate", str(pki.certificate), "--tls-key", str(pki.key)]
+    with served(tmp_path, *flags) as running:
+        config = Config(
+            store=tmp_path / "store",
+            home=tmp_path / "home",
+            grpc=running.grpc,
+            http=running.http,
+            tls_certificate=pki.certificate,
+            tls_key=pki.key,
+        )
+        assert marks(doctor.examine(config), "ready, runs since") == ["ok"]

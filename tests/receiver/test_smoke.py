@@ -9,6 +9,7 @@ from intentproof_receiver.key_commands import create_key
 from intentproof_store import Reader
 
 from tests.receiver.serving import Served, served
+from tests.receiver.tls_support import Pki
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +108,25 @@ def test_a_key_file_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtur
     for path in (tmp_path / "missing", empty):
         assert main(["smoke", "--key-file", str(path)]) == 6
     assert capsys.readouterr().err.count("--key-file") == 2
+
+
+def test_over_mutual_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a CA and a client certificate both transports are tried over TLS."""
+    pki = Pki(tmp_path)
+    key_file = tmp_path / "key"
+    key_file.write_text(create_key(tmp_path / "home", tenant="acme")[1])
+    ca, client = tmp_path / "ca.pem", pki.client_ca.issue_cert("collector.example")
+    ca.write_bytes(pki.server_ca.cert_pem.bytes())
+    (tmp_path / "client.crt").write_bytes(client.cert_chain_pems[0].bytes())
+    (tmp_path / "client.key").write_bytes(client.private_key_pem.bytes())
+    flags = ["--tls-certificate", str(pki.certificate), "--tls-key", str(pki.key)]
+    with served(tmp_path, *flags, "--tls-client-ca", str(pki.authorities)) as running:
+        argv = ["smoke", "--key-file", str(key_file), "--ca-file", str(ca)]
+        argv += ["--endpoint", f"https://{running.http}", "--grpc-endpoint", running.grpc]
+        identity = ["--client-cert", str(tmp_path / "client.crt")]
+        identity += ["--client-key", str(tmp_path / "client.key")]
+        assert main([*argv, *identity]) == 0
+        out = capsys.readouterr().out
+        assert "ok    http resend is recognised" in out
+        assert "ok    grpc resend is recognised" in out
+        assert main([*argv, "--timeout", "2"]) == 1  # without the client certificate

@@ -15,7 +15,11 @@ COLLECTOR_PORTS = ("4317", "4318")
 def port_findings(config: Config, running: Running | None) -> Iterator[Finding]:
     """Whether the ports can be had. `running` is what answers at the HTTP port, if it is ours."""
     for name, address in (("grpc", config.grpc), ("http", config.http)):
-        yield _port(name, address, running)
+        found = _port(name, address, running)
+        if found.mend and config.tls_client_ca is not None:
+            # Our own receiver would not answer either: it asks for a client certificate.
+            found = found._replace(state="in use, and mutual TLS hides by whom", urgent=False)
+        yield found
 
 
 def _port(name: str, address: str, running: Running | None) -> Finding:
