@@ -46,6 +46,7 @@ COMMANDS = {
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),
     "log": Command(_STORE, "analyst", "list logs and their public keys"),
+    "smoke": Command(f"{_ROOM}.smoke", "receiver", "send a span, and see that it is kept"),
     "doctor": Command(f"{_ROOM}.doctor", "receiver", "check the set-up, and say what to mend"),
 }
 

@@ -13,9 +13,10 @@ import grpc
 import grpc.aio
 
 from .credentials import Credentials, api_key_of
-from .errors import ReceiverError, Unavailable, Unusable, answer_to
+from .errors import ReceiverError, Unavailable, Unreadable, Unusable, answer_to
 from .inflight import Lease
 from .intake import GetBody, Intake
+from .stages import stage
 from .status import Encoding, failure, retry_info, short, success
 from .tls import Certificates, TlsMaterial
 
@@ -107,11 +108,11 @@ class _Export:
         """Answer one call: the response's bytes, or an abort with a status."""
 
         async def read(lease: Lease) -> GetBody:
-            async for message in messages:
-                lease.grow(len(message))
-                return partial(bytes, message)
-            # A connection that is cut within a message looks like a call without one.
-            raise Unavailable("the call ended before its message")
+            with stage("read"):
+                async for message in messages:
+                    lease.grow(len(message))
+                    return partial(bytes, message)
+            raise Unreadable
 
         try:
             outcome = await self._intake.take(

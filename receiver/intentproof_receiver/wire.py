@@ -8,10 +8,11 @@ the caller. Depth is bounded by LEVELS_MAX, work by the number of bytes.
 import logging
 import struct
 from collections.abc import Iterator
-from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from intentproof_schemas import KeyValues, Span, SpanEvent, SpanLink, Value
+
+from .tally import Tally
 
 LEVELS_MAX = 64  # contract §2; OpenTelemetry's AttributeValueDepthLimit
 EXCEPTION = "exception"  # the only span event whose attributes the mapping reads
@@ -23,6 +24,7 @@ _U32 = 2**32 - 1
 _U64 = 2**64 - 1
 
 _log = logging.getLogger(__name__)
+STRINDEX_TEXTS = Tally()  # keys and values by index, which were treated as absent
 
 Pair = tuple[str, Value]
 Bytes: TypeAlias = bytes | memoryview
@@ -39,10 +41,10 @@ class Malformed(Exception):
     """Bytes that are not the protobuf wire format."""
 
 
-@cache
 def warn_of_strindex() -> None:
-    """Say, once in a process, that a client sends indices into a table that traces do not have."""
-    _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
+    """Count an index into a table that traces do not have; the first in a process is logged."""
+    if STRINDEX_TEXTS.add() == 1:
+        _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
 
 
 def read_fields(raw: Bytes) -> Iterator[tuple[int, int, Bytes]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from intentproof_receiver import attributes, decode, wire
 from intentproof_receiver.decode import Block, Decoded, Origin, decode_protobuf
 from intentproof_receiver.errors import InvalidRequest, ReceiverError, TooLarge
+from intentproof_receiver.tally import Tally
 from intentproof_receiver.wire import Fault, read_span
 from intentproof_schemas import KeyValues, Span, is_taken
 from opentelemetry.proto.common.v1.common_pb2 import (
@@ -380,9 +381,11 @@ def test_events_keep_what_the_mapping_reads() -> None:
     assert [event.attributes for event in whole(message).events] == [(), [("k", "v")]]
 
 
-def test_string_indices_are_absent(caplog: pytest.LogCaptureFixture) -> None:
+def test_string_indices_are_absent(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Indices into a string table, which traces do not have, read as absent and are logged."""
-    wire.warn_of_strindex.cache_clear()
+    monkeypatch.setattr(wire, "STRINDEX_TEXTS", Tally())
     message = span_message()
     message.attributes.add(key_strindex=3).value.string_value = "v"
     message.attributes.add(key="k").value.string_value_strindex = 4
