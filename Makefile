@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench fuzz collector clean
+.PHONY: demo test lint format bench soak peers fuzz collector clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,8 @@ help:
 	@echo "make lint       ruff format, ruff check, mypy"
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
 	@echo "make fuzz       crafted bytes against the decoders (SECONDS=60)"
+	@echo "make soak       ten minutes under load, and a verdict (SECONDS=60 for one)"
+	@echo "make peers      install MLflow and Phoenix for a row of make bench (PEERS=folder)"
 	@echo "make collector  build the Collector that the tests run (needs Go)"
 
 $(STAMP): pyproject.toml
@@ -43,7 +45,13 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)
-	@$(BIN)/python -m bench $(if $(LARGE),--large)
+	@$(BIN)/python -m bench $(if $(LARGE),--large) $(if $(PEERS),--peers $(PEERS))
+
+soak: $(STAMP)
+	@$(BIN)/python -m bench.soak $(if $(SECONDS),--seconds $(SECONDS))
+
+peers: $(STAMP)
+	@$(if $(PEERS),PEERS=$(PEERS)) $(BIN)/python -m bench.peers
 
 # A package that few need, and that not every Python has a wheel of: without it, hypothesis.
 fuzz: $(STAMP)

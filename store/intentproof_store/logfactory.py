@@ -106,7 +106,7 @@ class LogFactory:
         """The state of a log without leaves."""
         log = TenantLog(
             tenant=tenant,
-            sameness=Sameness(look_up=self._look_up, today=day),
+            sameness=Sameness(look_up=self._look_up, today=day, aside=self._settings.hot),
             quarantine=Quarantine(self._layout.quarantine(tenant)),
             size=0,
             day=day,
