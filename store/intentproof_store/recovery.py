@@ -153,7 +153,7 @@ def _segments_of(layout: Layout, tenant: str, identity: Identity) -> list[Segmen
     for problem in problems:
         _log.warning(
             "a file among the segments does not count",
-            extra={"tenant": tenant, "file": str(problem.path), "error": problem.message},
+            extra={"fields": {"file": str(problem.path), "reason": problem.message}},
         )
     return [segment for segment in segments if segment.name.writer == identity.writer]
 
