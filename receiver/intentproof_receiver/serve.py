@@ -41,6 +41,8 @@ from .watch import RequestTracer, WatchedIntake
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _FLAGS = ("grpc", "http", "tls_certificate", "tls_key", "tls_client_ca", "insecure")
+# One wish may be two signals: timeout(1) sends one to the process and one to its group.
+_IMPATIENT_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +121,7 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
 
     1. Read certificates and bind both ports: what is missing is found before any acknowledgement.
     2. Open the ledger: replays what a crash left behind. Then answer.
-    3. Wait for a signal; a second one ends the process at once.
+    3. Wait for a signal; another one, a second or more later, ends the process at once.
     4. Drain: not ready, nothing new, finish what is in flight.
     5. Close the ledger: seals and signs everything.
     """
@@ -271,12 +273,16 @@ def _tls_word(config: Config) -> str:
 
 def _signals() -> asyncio.Event:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    first = float("inf")
 
     def asked() -> None:
-        if stop.is_set():
+        nonlocal first
+        if loop.time() - first >= _IMPATIENT_SECONDS:
             os._exit(1)  # asked twice: what is acknowledged is durable, and replayed next time
+        first = min(first, loop.time())
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
+        loop.add_signal_handler(number, asked)
     return stop

@@ -17,6 +17,7 @@ import grpc
 import pytest
 from intentproof_receiver.key_commands import create_key
 
+from tests.receiver.serving import until
 from tests.receiver.support import PROTOBUF, request_bytes, span_message
 
 COMMAND = "import sys; from intentproof_receiver.cli import main; sys.exit(main())"
@@ -189,8 +190,14 @@ def test_a_ledger_that_does_not_open(tmp_path: Path, error: str, code: int) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
+def ended(popen: subprocess.Popen[str]) -> bool:
+    """Ask again; whether it has ended."""
+    popen.send_signal(signal.SIGTERM)
+    return popen.poll() is not None
+
+
 def test_draining(tmp_path: Path, key: str) -> None:
-    """A signal lets what is in flight finish, and a second signal ends the process at once."""
+    """A signal lets what is in flight finish; another one, a second later, ends the process."""
     with process(tmp_path) as running:
         host, port = running.http.split(":")
         head = (
@@ -207,7 +214,8 @@ def test_draining(tmp_path: Path, key: str) -> None:
                 assert connection.recv(1000).startswith(b"HTTP/1.1 100")  # it is being read
             running.popen.send_signal(signal.SIGTERM)
             running.until("draining")
+            running.popen.send_signal(signal.SIGTERM)  # as timeout(1) does, right behind
             first.sendall(BODY)
             assert first.recv(1000).startswith(b"HTTP/1.1 200")
-            running.popen.send_signal(signal.SIGTERM)
+            until(lambda: ended(running.popen), what="end")
             assert running.popen.wait(10) == 1
