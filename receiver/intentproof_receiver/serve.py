@@ -5,26 +5,31 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 import uvicorn
-from intentproof_store import HomeInvalid, Ledger, LedgerBehind, LedgerLocked, LedgerSettings
+from intentproof_store import (
+    HomeInvalid,
+    Ledger,
+    LedgerBehind,
+    LedgerLocked,
+    LedgerSettings,
+    LogNameChanged,
+)
 
 from . import grpc_server, status_metrics
 from .client_certificates import MappingStore
 from .config import Config, load
-from .errors import Unusable
 from .export import Exporter
 from .exposure import check_exposure
 from .fair import FairPool
 from .grpc_health import GrpcHealth
+from .http_listener import HttpServer, bind
 from .http_server import make_app
-from .https import CertificateProtocol, RenewedContext
+from .https import CertificateProtocol
 from .inflight import Budget
 from .intake import Intake
 from .keys import KeyStore
@@ -86,34 +91,19 @@ def run(args: argparse.Namespace) -> int:
         with NativeOutput() as native:
             configure(config.log_level)
             asyncio.run(serve(config, native, new_writer=args.new_writer))
-    except (LedgerLocked, LedgerBehind) as error:
+    except (LedgerLocked, LedgerBehind, LogNameChanged) as error:
         sys.stderr.write(f"intentproof-otel: {error}\n")
         return BLOCKED
     except HomeInvalid as error:
         sys.stderr.write(f"intentproof-otel: {error}\n")
         return INVALID
+    except PermissionError as error:
+        sys.stderr.write(
+            f"intentproof-otel: {error.filename}: {error.strerror}: what is in --store, --home and "
+            f"--hot must belong to the user that serves, who is {os.geteuid()} here\n"
+        )
+        return INVALID
     return OK
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn, whose signals are ours, and which says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, certificates: Certificates | None = None) -> None:
-        super().__init__(config)
-        self._certificates = certificates
-        self.listening = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `serve`."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
-        if self._certificates is not None:
-            self.config.ssl = RenewedContext.of(self._certificates)
-        await super().startup(sockets)
-        self.listening.set()
 
 
 async def serve(config: Config, native: NativeOutput, *, new_writer: bool = False) -> None:
@@ -167,22 +157,6 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         http.should_exit = True
         await asyncio.gather(grpc.stop(config.drain_seconds), answering)
     log(_log, logging.INFO, "closed")
-
-
-def bind(address: str) -> socket.socket:
-    """A socket that holds its port. Raises Unusable if that is in use."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, int(port)))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise Unusable(f"--http {address}: cannot listen there: {error.strerror}") from error
-    return listener
 
 
 def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:

@@ -172,7 +172,8 @@ def test_a_bad_setting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [("LedgerBehind", 8), ("HomeInvalid", 6), ("StoreUnavailable", 1)]
+    ("error", "code"),
+    [("LedgerBehind", 8), ("LogNameChanged", 8), ("HomeInvalid", 6), ("StoreUnavailable", 1)],
 )
 def test_a_ledger_that_does_not_open(tmp_path: Path, error: str, code: int) -> None:
     """A restored store is blocked with 8, a damaged --home is 6, and any other fault 1."""
@@ -188,6 +189,20 @@ def test_a_ledger_that_does_not_open(tmp_path: Path, error: str, code: int) -> N
     assert done.stderr.startswith("intentproof-otel: ")
     assert done.stderr.endswith("the reason\n")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_folders_of_another_user(tmp_path: Path) -> None:
+    """What this user may not open is named with 6, and who must own it."""
+    prelude = (
+        "import intentproof_store as store\n"
+        "class Closed:\n"
+        "    @staticmethod\n"
+        "    def open(_): raise PermissionError(13, 'Permission denied', '/hot/lock')\n"
+        "store.Ledger = Closed"
+    )
+    done = finished(tmp_path, prelude=prelude)
+    assert done.returncode == 6
+    assert done.stderr.startswith("intentproof-otel: /hot/lock: Permission denied: what is in")
 
 
 def ended(popen: subprocess.Popen[str]) -> bool:
