@@ -403,6 +403,7 @@ def test_an_endpoint_that_cannot_be_used(place: Place) -> None:
         ([*dead, "--key-file", str(other)], "a key of beta"),
         ([*dead, "--key-file", str(good)], "refused"),
         (["--endpoint", "ftp://x", "--key-file", str(good)], "must be http"),
+        (["--endpoint", "http://192.0.2.1:1", "--key-file", str(good)], "in clear: use https"),
         (["--endpoint", "https://127.0.0.1:1", "--key-file", str(good)], "refused"),
     ):
         done = place.run("retry", "--all", "--tenant", "acme", *words, event_bytes_max=HIGH)
