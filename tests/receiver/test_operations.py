@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from intentproof_receiver.cli import COMMANDS, main
+from intentproof_receiver.errors import ANSWERS
 from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.tls import Certificates, TlsFiles
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,7 +24,8 @@ from tests.receiver.tls_support import Pki
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-ALERTS = yaml.safe_load((ROOT / "examples" / "prometheus" / "alerts.yaml").read_text())
+PROMETHEUS = ROOT / "examples" / "prometheus"
+ALERTS = yaml.safe_load((PROMETHEUS / "alerts.yaml").read_text())
 DASHBOARD = json.loads((ROOT / "examples" / "grafana" / "dashboard.json").read_text())
 # What the Collector of collector/manifest.yaml tells, without suffixes; and Prometheus itself.
 OF_OTHERS = {
@@ -36,7 +38,7 @@ OF_OTHERS = {
 }
 _FUNCTIONS = {
     *("rate", "increase", "sum", "by", "min", "max", "histogram_quantile", "predict_linear"),
-    *("changes", "time", "or", "and", "le"),
+    *("changes", "time", "or", "and", "le", "absent", "bool", "ignoring", "max_over_time"),
 }
 
 
@@ -47,7 +49,7 @@ def rules() -> Iterator[dict[str, Any]]:
 
 def metrics_in(expression: str) -> set[str]:
     """The names of metrics in PromQL: what is left without selectors, labels and functions."""
-    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\bby \([^)]*\)", " ", expression)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by |ignoring)\([^)]*\)", " ", expression)
     return set(re.findall(r"\b[a-z_][a-z0-9_]*\b", bare)) - _FUNCTIONS
 
 
@@ -115,22 +117,96 @@ def test_alerts_name_outcomes_that_exist(families: dict[str, tuple[str, set[str]
     assert set(match[1].split("|")) == from_table
 
 
+def test_every_refusal_alerts() -> None:
+    """Each outcome that the table of errors has is in an alert, but for a wrong method."""
+    looked_at = "".join(rule["expr"] for rule in rules())
+    silent = {one.word for one in ANSWERS.values() if not re.search(rf"\b{one.word}\b", looked_at)}
+    assert silent == {"method_not_allowed"}
+
+
 def test_the_page_explains_every_alert() -> None:
     """The page has each alert, and no other."""
     assert re.findall(r"^- \*\*(\w+)\*\*", PAGE, flags=re.M) == [rule["alert"] for rule in rules()]
 
 
-def test_promtool_takes_the_rules() -> None:
-    """Prometheus itself reads the file of alerts."""
-    promtool = os.environ.get("PROMTOOL") or "promtool"
-    path = ROOT / "examples" / "prometheus" / "alerts.yaml"
+def promtool(*arguments: str) -> None:
+    """Run promtool, which must succeed; skip where it is missing."""
+    program = os.environ.get("PROMTOOL") or "promtool"
     try:
-        done = subprocess.run(
-            [promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         pytest.skip("needs promtool, of Debian's package prometheus")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_takes_the_files() -> None:
+    """Prometheus itself reads the alerts and the scrape configuration."""
+    promtool("check", "rules", str(PROMETHEUS / "alerts.yaml"))
+    promtool("check", "config", "--syntax-only", str(PROMETHEUS / "scrape.yaml"))
+
+
+def test_the_scrape_configuration() -> None:
+    """It reads the rules, under the job's name that they take, over TLS at the port of HTTP."""
+    scrape = yaml.safe_load((PROMETHEUS / "scrape.yaml").read_text())
+    assert [(PROMETHEUS / name).is_file() for name in scrape["rule_files"]] == [True]
+    (job,) = scrape["scrape_configs"]
+    assert 'job="intentproof"' in "".join(rule["expr"] for rule in rules())
+    assert (job["job_name"], job["scheme"]) == ("intentproof", "https")
+    assert job["static_configs"][0]["targets"][0].endswith(":4318")
+
+
+RENEWALS = 'intentproof_tls_renewals_total{instance="a",job="intentproof",result="%s"}'
+
+
+@pytest.mark.parametrize(
+    ("refused", "taken", "fires"),
+    [
+        ("0x10 1x50", "0x60", True),
+        ("0x10 1x50", "0x10 1x50", False),
+        ("0x10 1x50", "0x12 1x48", False),
+        ("0x10 1x50", "0x5 1x55", True),
+        ("0x10 1x20 0x30", "0x60", False),
+    ],
+    ids=["refused", "both", "taken after", "taken before", "started anew"],
+)
+def test_when_a_refused_certificate_alerts(
+    refused: str, taken: str, *, fires: bool, tmp_path: Path
+) -> None:
+    """The alert stands while files were refused later than any were taken, a minute a sample."""
+    rule = next(rule for rule in rules() if rule["alert"] == "IntentproofCertificateRefused")
+    told = {"exp_labels": {**rule["labels"], "instance": "a", "job": "intentproof"}}
+    test = {
+        "interval": "1m",
+        "input_series": [
+            {"series": RENEWALS % "refused", "values": refused},
+            {"series": RENEWALS % "taken", "values": taken},
+        ],
+        "alert_rule_test": [
+            {
+                "eval_time": "50m",
+                "alertname": rule["alert"],
+                "exp_alerts": [told | {"exp_annotations": rule["annotations"]}] * fires,
+            }
+        ],
+    }
+    document = {"rule_files": [str(PROMETHEUS / "alerts.yaml")], "tests": [test]}
+    (tmp_path / "test.yaml").write_text(json.dumps(document))
+    promtool("test", "rules", str(tmp_path / "test.yaml"))
+
+
+def test_a_receiver_that_prometheus_does_not_know_is_down(tmp_path: Path) -> None:
+    """Without any target of the job the receiver counts as down."""
+    rule = next(rule for rule in rules() if rule["alert"] == "IntentproofDown")
+    told = {"exp_labels": {**rule["labels"], "job": "intentproof"}}
+    alert = {
+        "eval_time": "10m",
+        "alertname": rule["alert"],
+        "exp_alerts": [told | {"exp_annotations": rule["annotations"]}],
+    }
+    test = {"interval": "1m", "input_series": [], "alert_rule_test": [alert]}
+    document = {"rule_files": [str(PROMETHEUS / "alerts.yaml")], "tests": [test]}
+    (tmp_path / "test.yaml").write_text(json.dumps(document))
+    promtool("test", "rules", str(tmp_path / "test.yaml"))
 
 
 def test_the_dashboard(families: dict[str, tuple[str, set[str]]]) -> None:
