@@ -1,5 +1,6 @@
 """docs/operations.md and the examples: what they name exists, and what they say works."""
 
+import getpass
 import json
 import os
 import re
@@ -40,6 +41,9 @@ _FUNCTIONS = {
     *("rate", "increase", "sum", "by", "min", "max", "histogram_quantile", "predict_linear"),
     *("changes", "time", "or", "and", "le", "absent", "bool", "ignoring", "max_over_time"),
 }
+
+
+PLACES = ("store", "home", "hot")
 
 
 def rules() -> Iterator[dict[str, Any]]:
@@ -291,14 +295,18 @@ def environ(tmp_path: Path) -> dict[str, str]:
     """The environment that the page takes for granted."""
     for name in ("backup", "secrets"):
         (tmp_path / name).mkdir()
+    (tmp_path / "receiver.yaml").write_text("log_name: shop.example\n")
+    user = getpass.getuser()
+    as_root = f"setpriv --reuid={user} --regid={user} --init-groups"
     return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PWD": str(tmp_path),
         "INTENTPROOF_STORE": str(tmp_path / "store"),
         "INTENTPROOF_HOME": str(tmp_path / "home"),
         "INTENTPROOF_HOT": str(tmp_path / "hot"),
-        "INTENTPROOF_GRPC": "127.0.0.1:0",
-        "INTENTPROOF_HTTP": "127.0.0.1:0",
+        "CONFIG": str(tmp_path / "receiver.yaml"),
+        "SERVICE": user,
+        "AS_SERVICE": "" if os.geteuid() else as_root,  # only root may become somebody
         "BACKUP": str(tmp_path / "backup"),
         "BACKUP_OF_SECRETS": str(tmp_path / "secrets" / "home"),
     }
@@ -312,7 +320,8 @@ def test_back_up_and_restore(
     spans = [span_message(number) for number in range(1, 101)]
     small = {"INTENTPROOF_SEAL_ROWS": "20", "INTENTPROOF_CHECKPOINT_SECONDS": "1"}
     places = {"INTENTPROOF_HOT": str(tmp_path / "hot")}
-    with served(tmp_path, environ=small | places) as running:
+    config = ["--config", environ["CONFIG"]]
+    with served(tmp_path, *config, environ=small | places) as running:
         for first in range(0, 100, 10):
             assert running.post(request_bytes(*spans[first : first + 10]), key) == 200
         assert "VERIFIED" in run_blocks("Back up", environ)
@@ -324,16 +333,54 @@ def test_back_up_and_restore(
     assert "VERIFIED" in told
     assert '"event": "closed"' in told
     assert len(list((tmp_path / "home").glob("former-writer"))) == 1
-    with served(tmp_path, environ=places) as running:
+    folders = ["--store", str(tmp_path / "store"), "--home", str(tmp_path / "home")]
+    capsys.readouterr()
+    assert main(["log", "list", *folders]) == 0
+    assert capsys.readouterr().out.count("acme ") == 1  # the new log has no event yet
+    with served(tmp_path, *config, environ=places) as running:
         assert running.post(request_bytes(*spans), key) == 200  # what the Collectors had kept
         assert running.stop() == 0
     assert len(list((tmp_path / "store" / "log" / "acme").iterdir())) == 2  # both writers' logs
-    folders = ["--store", str(tmp_path / "store"), "--home", str(tmp_path / "home")]
-    capsys.readouterr()
+    assert main(["log", "key", *folders]) == 0
+    assert capsys.readouterr().out.count("shop.example/") == 2  # as the configuration says
     assert main(["verify", "--sealed", *folders]) == 0
     query = "SELECT count(*) AS n FROM events"
     assert main(["sql", query, "--tenant", "acme", "--format", "json", *folders]) == 0
     assert '"n":100' in capsys.readouterr().out.replace(" ", "").replace('"n":"100"', '"n":100')
+
+
+def test_what_a_restored_store_cannot_know(
+    tmp_path: Path, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With all of one moment plain `verify` misses nothing; only a newer checkpoint tells."""
+    _, key = create_key(tmp_path / "home", tenant="acme")
+    for number in (1, 2):
+        with served(tmp_path, environ={"INTENTPROOF_HOT": environ["INTENTPROOF_HOT"]}) as running:
+            assert running.post(request_bytes(span_message(number)), key) == 200
+            assert running.stop() == 0
+        if number == 1:
+            run_blocks("Back up", environ)
+    for name in ("store", "home", "hot"):
+        (tmp_path / name).rename(tmp_path / f"lost-{name}")
+    run_blocks("Restore", environ)
+    folders = [f"--{name}={environ[f'INTENTPROOF_{name.upper()}']}" for name in PLACES]
+    capsys.readouterr()
+    assert main(["verify", *folders]) == 0
+    assert "VERIFIED" in capsys.readouterr().out
+    (newer,) = (tmp_path / "lost-store").glob("log/acme/*/checkpoint")
+    assert main(["verify", "--known", str(newer), *folders]) == 2
+
+
+def test_a_shared_file_of_keys(tmp_path: Path) -> None:
+    """A link to the file in a shared folder follows each change: a revoked key is refused."""
+    shared = tmp_path / "shared"
+    record, key = create_key(shared, tenant="acme")
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home" / "api-keys.json").symlink_to(shared / "api-keys.json")
+    with served(tmp_path) as running:
+        assert running.post(request_bytes(span_message()), key) == 200
+        assert main(["keys", "revoke", record.id, "--home", str(shared)]) == 0
+        until(lambda: running.post(request_bytes(span_message()), key) == 401, what="401")
 
 
 def test_rotating_keys(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -132,10 +132,7 @@ def test_neither_key_nor_certificate(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_over_mutual_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a CA and a client certificate both transports are tried over TLS.
-
-    A certificate that is mapped needs no key beside it.
-    """
+    """Both transports are tried over TLS, and a certificate that is mapped needs no key."""
     pki = Pki(tmp_path)
     key_file = tmp_path / "key"
     key_file.write_text(create_key(tmp_path / "home", tenant="acme")[1])
