@@ -69,8 +69,8 @@ def test_the_unit_restarts_what_may_heal(unit: dict[str, list[str]]) -> None:
 def test_the_units_head_is_in_order() -> None:
     """The user is made before it is needed, and the package is the wheel of a checkout."""
     head = UNIT.read_text().partition("[Unit]")[0]
-    steps = ("useradd", "install -d /etc/intentproof ", "pip wheel --no-deps -w dist .")
-    steps += ("dist/intentproof_otel-*.whl", "install -o intentproof", "setpriv")
+    built = ("pip wheel --no-deps -w dist .", "dist/intentproof_otel-*.whl")
+    steps = ("useradd", "install -d /etc/intentproof ", *built, "install -o intentproof", "setpriv")
     places = [head.index(step) for step in steps]
     assert places == sorted(places)
 

@@ -349,6 +349,13 @@ def test_back_up_and_restore(
     assert '"n":100' in capsys.readouterr().out.replace(" ", "").replace('"n":"100"', '"n":100')
 
 
+def test_a_new_writer_is_of_the_deployment() -> None:
+    """It gets the deployment's configuration, its user, and ports that nobody sends to."""
+    (block,) = (one for one in blocks("Restore") if "--new-writer" in one)
+    for part in ("$AS_SERVICE ", '--config "$CONFIG"', "--grpc 127.0.0.1:0", "--http 127.0.0.1:0"):
+        assert part in block
+
+
 def test_what_a_restored_store_cannot_know(
     tmp_path: Path, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
