@@ -1,4 +1,4 @@
-"""Who may import whom, and how large things may grow: `design/architecture.md`, as a test.
+"""Who may import whom, and how large things may grow, as a test.
 
 Each rule reads sources as text, so that it can also be shown a deliberate violation.
 """

@@ -8,6 +8,7 @@ import argparse
 import io
 import ipaddress
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
@@ -59,7 +60,11 @@ def register(subparsers: Any) -> None:
     )
     smoke.add_argument("--endpoint", default="http://127.0.0.1:4318", metavar="URL")
     smoke.add_argument("--grpc-endpoint", metavar="HOST:PORT", help="tried only if given")
-    smoke.add_argument("--key-file", required=True, metavar="FILE", help="an API key that may send")
+    smoke.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="an API key that may send; not needed with a client certificate that is mapped",
+    )
     smoke.add_argument("--ca-file", metavar="FILE", help="who signed the receiver's certificate")
     smoke.add_argument("--client-cert", metavar="FILE", help="for mutual TLS")
     smoke.add_argument("--client-key", metavar="FILE", help="for mutual TLS")
@@ -83,16 +88,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _target(args: argparse.Namespace) -> Target:
-    try:
-        key = Path(args.key_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unusable(f"--key-file {args.key_file}: cannot be read: {error}") from error
-    if not key:
-        raise Unusable(f"--key-file {args.key_file}: is empty; see `keys create`")
     target = Target(
         http=args.endpoint.rstrip("/"),
         grpc=args.grpc_endpoint,
-        key=key,
+        key=_key(args),
         ca_file=args.ca_file,
         client_cert=args.client_cert,
         client_key=args.client_key,
@@ -110,6 +109,21 @@ def _target(args: argparse.Namespace) -> Target:
                 "--ca-file, or https://HOST:PORT, or --insecure"
             )
     return target
+
+
+def _key(args: argparse.Namespace) -> str | None:
+    """The API key, or None where a client certificate alone says who sends. Raises Unusable."""
+    if args.key_file is None:
+        if args.client_cert:
+            return None
+        raise Unusable("--key-file FILE: an API key that may send; or --client-cert, if mapped")
+    try:
+        key = Path(args.key_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unusable(f"--key-file {args.key_file}: cannot be read: {error}") from error
+    if not key:
+        raise Unusable(f"--key-file {args.key_file}: is empty; see `keys create`")
+    return key
 
 
 def _host(address: str) -> str:
@@ -144,10 +158,14 @@ def _steps(target: Target, args: argparse.Namespace) -> Iterator[Step]:
             yield _send(f"{name} sends again", exporter, span)
             yield _recognised(name, before, count_events(target))
         exporter.shutdown()
-    if args.store_flag:
+    if args.store_flag or os.environ.get("INTENTPROOF_STORE"):
         yield from _in_store(sent, args)
     else:
-        yield Step("store", SKIPPED, "give --store, --home and --hot to see the events in the log")
+        yield Step(
+            "store",
+            SKIPPED,
+            "give --store, --home and --hot, or INTENTPROOF_STORE and so on, to look there too",
+        )
 
 
 def _ready(target: Target) -> Step:

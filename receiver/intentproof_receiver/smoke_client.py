@@ -31,15 +31,20 @@ _EVENTS = "intentproof_events_total"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where to send, and as whom."""
+    """Where to send, and as whom; without a key the client certificate says who."""
 
     http: str
     grpc: str | None
-    key: str
+    key: str | None
     ca_file: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
     seconds: float = 30.0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that say who sends."""
+        return {"x-api-key": self.key} if self.key else {}
 
     @property
     def grpc_is_clear(self) -> bool:
@@ -77,7 +82,7 @@ def http_exporter(target: Target) -> SpanExporter:
         certificate_file=target.ca_file,
         client_key_file=target.client_key,
         client_certificate_file=target.client_cert,
-        headers={"x-api-key": target.key},
+        headers=target.headers,
         timeout=target.seconds,
         session=session,
     )
@@ -95,7 +100,7 @@ def grpc_exporter(target: Target) -> SpanExporter:
         endpoint=target.grpc,
         insecure=target.grpc_is_clear,
         credentials=credentials,
-        headers=(("x-api-key", target.key),),
+        headers=tuple(target.headers.items()),
         timeout=target.seconds,
     )
 

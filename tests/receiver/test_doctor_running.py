@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from intentproof_receiver import doctor
 from intentproof_receiver.checkup import Finding
+from intentproof_receiver.cli import main
 from intentproof_receiver.config import Config
 from intentproof_receiver.key_commands import create_key, run_revoke
 
@@ -117,6 +118,65 @@ def provoke(cause: str, running: Served, home: Path) -> None:
         keys = {"unknown": "ipk_000000000000_" + "x" * 43, "missing": ""}
         headers = {"content_type": "text/html"} if cause == "media" else {}
         running.post(bodies.get(cause, body), keys.get(cause, key), **headers)
+
+
+def test_a_tenant_over_its_quota(tmp_path: Path) -> None:
+    """What was refused for a quota is advice: clients keep it, for as long as they can."""
+    key = create_key(tmp_path / "home", tenant="acme")[1]
+    (tmp_path / "receiver.yaml").write_text("quotas: {acme: {bytes_per_day: 1}}")
+    with served(tmp_path, "--config", str(tmp_path / "receiver.yaml")) as running:
+        config = Config(store=tmp_path / "store", home=tmp_path / "home", http=running.http)
+        assert marks(doctor.examine(config), "(429)") == []
+        assert running.post(request_bytes(span_message(1)), key) == 200
+        assert running.post(request_bytes(span_message(2)), key) == 429
+        assert marks(doctor.examine(config), "(429)") == ["NOTE"]
+
+
+def test_commands_to_type_name_the_home(config: Config, running: Served, folder: Path) -> None:
+    """A command that makes a key is told with the --home that the receiver reads."""
+    provoke("forbidden", running, folder / "home")
+    (told,) = (one for one in doctor.examine(config) if "that may not send" in one.subject)
+    assert f"keys create --home {folder / 'home'} --tenant" in told.mend
+
+
+def test_over_mutual_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a client certificate it sees a receiver that asks for one, else it asks for that."""
+    pki = Pki(tmp_path)
+    client = pki.client()
+    files = {
+        "client.crt": client.cert_chain_pems[0].bytes(),
+        "client.key": client.private_key_pem.bytes(),
+        "ca.pem": pki.server_ca.cert_pem.bytes(),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    identity = ["--client-cert", str(tmp_path / "client.crt")]
+    identity += ["--client-key", str(tmp_path / "client.key")]
+    create_key(tmp_path / "home", tenant="acme")
+    with served(tmp_path, *pki.flags(mutual=True)) as running:
+        (tmp_path / "doctor.yaml").write_text(
+            f"{{grpc: '{running.grpc}', http: '{running.http}', tls_certificate: {pki.certificate},"
+            f" tls_key: {pki.key}, tls_client_ca: {pki.authorities}}}"
+        )
+        places = ["--store", str(tmp_path / "store"), "--home", str(tmp_path / "home")]
+        argv = ["doctor", "--config", str(tmp_path / "doctor.yaml"), *places]
+        main([*argv, *identity, "--ca-file", str(tmp_path / "ca.pem")])
+        assert "ready, runs since" in capsys.readouterr().out
+        main([*argv, *identity, "--ca-file", str(pki.authorities)])  # somebody else's CA
+        assert "ready, runs since" not in capsys.readouterr().out
+        main(argv)
+        told = capsys.readouterr().out
+        assert "ready, runs since" not in told
+        assert "--client-cert FILE --client-key FILE" in told
+
+
+@pytest.mark.parametrize("flag", ["--ca-file", "--client-cert", "--client-key"])
+def test_tls_files_that_cannot_be_used(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file for TLS that is not there, or a key without its certificate, is wrong input."""
+    assert main(["doctor", flag, str(tmp_path / "missing")]) == 6
+    assert flag in capsys.readouterr().err
 
 
 def test_over_tls(tmp_path: Path) -> None:

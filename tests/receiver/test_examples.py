@@ -66,6 +66,15 @@ def test_the_unit_restarts_what_may_heal(unit: dict[str, list[str]]) -> None:
     assert unit["StartLimitIntervalSec"] == ["0"]
 
 
+def test_the_units_head_is_in_order() -> None:
+    """The user is made before it is needed, and the package is the wheel of a checkout."""
+    head = UNIT.read_text().partition("[Unit]")[0]
+    built = ("pip wheel --no-deps -w dist .", "dist/intentproof_otel-*.whl")
+    steps = ("useradd", "install -d /etc/intentproof ", *built, "install -o intentproof", "setpriv")
+    places = [head.index(step) for step in steps]
+    assert places == sorted(places)
+
+
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     """Systemd itself finds nothing to complain of, and rates its exposure as low."""
     analyze = shutil.which("systemd-analyze")
@@ -150,6 +159,16 @@ def test_what_the_image_calls_exists() -> None:
     (entry,), (command,) = map(json.loads, of("ENTRYPOINT")), map(json.loads, of("CMD"))
     assert entry == ["intentproof-otel"]
     assert main([*command, "--help"]) == 0
+
+
+def test_what_the_composition_calls_exists() -> None:
+    """`smoke` and the commands at the head are such that our parser takes them."""
+    assert main([*SERVICES["smoke"]["command"], "--help"]) == 0
+    head = (DOCKER / "compose.yaml").read_text().partition("name: intentproof")[0]
+    named = re.findall(r"intentproof-otel ([a-z]+)", head)
+    assert named == ["doctor", "keys", "keys", "keys"]
+    services = re.findall(r"\$COMPOSE (?:exec|run --rm --no-deps) (\w+)", head)
+    assert set(services) == {"receiver", "smoke", "key"} <= set(SERVICES)
 
 
 def test_the_composition_is_hardened() -> None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from intentproof_receiver.certificate_commands import map_certificate
 from intentproof_receiver.cli import main
 from intentproof_receiver.key_commands import create_key
 from intentproof_store import Reader
 
-from tests.receiver.serving import Served, served
+from tests.receiver.serving import Served, served, until
 from tests.receiver.tls_support import Pki
 
 
@@ -55,6 +56,20 @@ def test_all_steps(
         "ok    verify acme",
     ]
     assert "intentproof.smoke" in lines[-1]
+
+
+def test_places_from_the_environment(
+    running: Served,
+    place: Path,
+    key_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An exported INTENTPROOF_STORE is looked into as --store is."""
+    monkeypatch.setenv("INTENTPROOF_STORE", str(place / "store"))
+    monkeypatch.setenv("INTENTPROOF_HOME", str(place / "home"))
+    assert smoke(running, key_file) == 0
+    assert "ok    verify acme" in capsys.readouterr().out
 
 
 def test_what_it_sends_is_marked(running: Served, place: Path, key_file: Path) -> None:
@@ -110,8 +125,14 @@ def test_a_key_file_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.count("--key-file") == 2
 
 
+def test_neither_key_nor_certificate(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without anything that says who sends, it is wrong input, and says what to give."""
+    assert main(["smoke", "--endpoint", "http://127.0.0.1:9"]) == 6
+    assert "--key-file FILE" in capsys.readouterr().err
+
+
 def test_over_mutual_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a CA and a client certificate both transports are tried over TLS."""
+    """Both transports are tried over TLS, and a certificate that is mapped needs no key."""
     pki = Pki(tmp_path)
     key_file = tmp_path / "key"
     key_file.write_text(create_key(tmp_path / "home", tenant="acme")[1])
@@ -130,3 +151,6 @@ def test_over_mutual_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert "ok    http resend is recognised" in out
         assert "ok    grpc resend is recognised" in out
         assert main([*argv, "--timeout", "2"]) == 1  # without the client certificate
+        keyless = [*argv[:1], *argv[3:], *identity]
+        map_certificate(tmp_path / "home", identity="DNS:collector.example", tenant="acme")
+        until(lambda: main(keyless) == 0, what="the mapping")

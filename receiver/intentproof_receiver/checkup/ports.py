@@ -18,7 +18,11 @@ def port_findings(config: Config, running: Running | None) -> Iterator[Finding]:
         found = _port(name, address, running)
         if found.mend and config.tls_client_ca is not None:
             # Our own receiver would not answer either: it asks for a client certificate.
-            found = found._replace(state="in use, and mutual TLS hides by whom", urgent=False)
+            found = found._replace(
+                state="in use, and mutual TLS hides by whom",
+                mend="give the doctor --client-cert FILE --client-key FILE, which it can show",
+                urgent=False,
+            )
         yield found
 
 

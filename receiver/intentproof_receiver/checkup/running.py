@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shlex
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -58,17 +59,18 @@ def local_address(address: str) -> tuple[str, int]:
     return _ANYWHERE.get(host, host), int(port)
 
 
-def find_running(config: Config) -> Running | None:
+def find_running(config: Config, context: ssl.SSLContext | None = None) -> Running | None:
     """What answers at the configured HTTP address, or None if that is no receiver of ours.
 
-    Asked in clear, then over TLS without a look at the certificate: nothing secret is sent.
+    Asked in clear, then over TLS: in `context`, or without a look at the certificate, because
+    nothing secret is sent. Blocks for a few seconds at most.
     """
     host, port = local_address(config.http)
     if not port:
         return None
     for connection in (
         http.client.HTTPConnection(host, port, timeout=_SECONDS),
-        http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=_unchecked()),
+        http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context or _unchecked()),
     ):
         try:
             ready = _get(connection, "/ready")
@@ -102,7 +104,10 @@ def _get(connection: http.client.HTTPConnection, path: str) -> str:
 
 
 class Symptom(NamedTuple):
-    """Something that a receiver counts, and what to mend where it is above 0."""
+    """Something that a receiver counts, and what to mend where it is above 0.
+
+    In `mend`, `HOME` stands for the receiver's --home.
+    """
 
     subject: str
     seen: Callable[[Running], float]
@@ -167,7 +172,8 @@ SYMPTOMS = (
     Symptom(
         "requests with an expired key (401)",
         _key("expired"),
-        "a sender still uses it and drops its data: keys create, and give it the new key",
+        "a sender still uses it and drops its data: keys create --home HOME --tenant NAME, "
+        "and give it the new key",
     ),
     Symptom(
         "requests with an unknown key (401)",
@@ -182,7 +188,7 @@ SYMPTOMS = (
     Symptom(
         "requests with a key that may not send (403)",
         _outcome("forbidden"),
-        "make a key with --role ingest for that sender",
+        "make that sender a key: keys create --home HOME --tenant NAME --role ingest",
     ),
     Symptom(
         "requests whose spans hide behind snake_case names",
@@ -214,6 +220,13 @@ SYMPTOMS = (
         "log, and Size in docs/operations.md",
         urgent=False,
     ),
+    Symptom(
+        "requests beyond a tenant's quota (429)",
+        _outcome("over_quota"),
+        "clients keep and resend, each as long as its own limits allow: `request_refused` in the "
+        "log names the quota; raise it in `quotas`, or have it send less",
+        urgent=False,
+    ),
 )
 
 
@@ -239,9 +252,8 @@ def running_findings(running: Running | None, config: Config) -> Iterator[Findin
     for symptom in SYMPTOMS:
         count = symptom.seen(running)
         if count:
-            yield Finding(
-                symptom.subject, f"{count:.0f} since {since}", symptom.mend, symptom.urgent
-            )
+            mend = symptom.mend.replace("HOME", shlex.quote(str(config.home)))
+            yield Finding(symptom.subject, f"{count:.0f} since {since}", mend, symptom.urgent)
 
 
 def _changed(running: Running, config: Config) -> Iterator[Finding]:
