@@ -1,10 +1,12 @@
 """The one function behind both transports, without a network."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.rpc.status_pb2 import Status
 from intentproof_receiver.client_certificates import MappingStore
 from intentproof_receiver.credentials import Credentials
 from intentproof_receiver.decode import Request, decode_protobuf
@@ -99,6 +101,27 @@ def test_fates(harness: Harness, raw: bytes, fate: str) -> None:
     assert outcome.rejected == outcome.quarantined
     if fate == "quarantined":
         assert harness.ledger.undecodable[0][1].raw == raw
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"", Encoding.PROTOBUF),
+        (field_bytes(1, b""), Encoding.PROTOBUF),
+        (field_bytes(1, field_bytes(2, b"")), Encoding.PROTOBUF),
+        (b"{}", Encoding.JSON),
+        (b'{"resourceSpans":[]}', Encoding.JSON),
+        (b'{"resourceSpans":[{}]}', Encoding.JSON),
+        (
+            b'{"resourceSpans":[{"resource":{},"scopeSpans":[{"scope":{},"spans":[]}]}]}',
+            Encoding.JSON,
+        ),
+    ],
+)
+def test_empty_envelopes(harness: Harness, body: bytes, encoding: Encoding) -> None:
+    """A request without spans, however its envelopes are, is a success with nothing to say."""
+    assert harness.export(body, encoding) == Outcome()
+    assert harness.ledger.calls == 0
 
 
 def test_spans_under_a_damaged_resource(harness: Harness) -> None:
@@ -208,10 +231,14 @@ def test_the_table_of_answers() -> None:
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_bodies_are_small(encoding: Encoding) -> None:
-    """No body is over 4 KiB, whatever a message quotes."""
-    for error in (InvalidRequest("f", "é" * 9999), Unavailable("x" * 9999), MethodNotAllowed("x")):
-        assert len(failure(error, encoding)) < 4096 * 2
-    assert len(failure(Unavailable("\ud800"), encoding)) < 4096
+    """No body is over 4 KiB, whatever a message quotes, and each can be read."""
+    for quoted in ("x", "é", '"', "\\", "\x00", "\ud800", "\U0001f600"):
+        text = quoted * 9999
+        for error in (InvalidRequest("f", text), Unavailable(text), MethodNotAllowed(text)):
+            body = failure(error, encoding)
+            assert len(body) < 4096
+            assert json.loads(body) if encoding is Encoding.JSON else Status.FromString(body)
+        assert len(success(Outcome(rejected=10**18, message=text), encoding)) < 4096
 
 
 def test_budget() -> None:

@@ -81,6 +81,18 @@ def test_a_running_store_sees_changes(home: Path) -> None:
         store.authenticate(text)
 
 
+def test_keys_of_a_tenant_overlap(home: Path) -> None:
+    """A new key leaves its tenant's old one in force until that is revoked."""
+    old, old_text = create_key(home, tenant="acme")
+    _, new_text = create_key(home, tenant="acme")
+    store = KeyStore(home)
+    assert [store.authenticate(text).tenant for text in (old_text, new_text)] == ["acme", "acme"]
+    assert revoke(home, old.id) == 0
+    assert store.authenticate(new_text).tenant == "acme"
+    with pytest.raises(Unauthenticated):
+        store.authenticate(old_text)
+
+
 def test_an_unknown_key_is_looked_for_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that was just made works without waiting for the next look."""
     monkeypatch.setattr(homefile, "LOOK_EVERY_S", 3600.0)
