@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format bench collector clean
+.PHONY: demo test lint format conformance bench collector clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       the refund story, end to end"
 	@echo "make test       all tests, with coverage"
 	@echo "make lint       ruff format, ruff check, mypy"
+	@echo "make conformance  breaks each rule of receiver/README.md, and sees its tests fail"
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
 	@echo "make collector  build the Collector that the tests run (needs Go)"
 
@@ -40,6 +41,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+conformance: $(STAMP)
+	@$(BIN)/python -m tests.conformance
 
 bench: $(STAMP)
 	@$(BIN)/python -m bench $(if $(LARGE),--large)

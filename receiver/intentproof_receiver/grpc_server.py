@@ -5,6 +5,7 @@ that is the same, and it lets us refuse strangers and overload before the messag
 both ways: the library's own parsing answers INTERNAL, which makes clients drop their data.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from .status import Encoding, failure, retry_info, short, success
 from .tls import Certificates, TlsMaterial
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+_log = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -116,10 +118,13 @@ class _Export:
             outcome = await self._intake.take(
                 "grpc", _credentials(context), Encoding.PROTOBUF, read
             )
+            return success(outcome, Encoding.PROTOBUF)
         except ReceiverError as error:
             refusal = error
-        else:
-            return success(outcome, Encoding.PROTOBUF)
+        except Exception:  # noqa: BLE001 - a bug must not destroy evidence
+            # Answered by the library this would be UNKNOWN, which makes clients drop their data.
+            _log.exception("handler_failed")
+            refusal = Unavailable("an internal fault")
         # abort raises a bare Exception: outside of every try, or it would be answered twice.
         trailers: list[tuple[str, str | bytes]] = [
             ("grpc-status-details-bin", failure(refusal, Encoding.PROTOBUF))

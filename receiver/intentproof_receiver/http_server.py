@@ -179,6 +179,8 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
         _log.error("handler_failed", exc_info=error)
+        if request.url.path == TRACES:
+            return _refusal(Unavailable("an internal fault"), request)
         return _envelope(request, 500, "internal", "an internal fault")
 
 

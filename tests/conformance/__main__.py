@@ -25,15 +25,17 @@ _SECONDS = 900
 _TEST_SECONDS = 90  # a break may let a test wait for what never comes
 # FAILED is a test whose own code failed. An ERROR is one that never began: it has noticed nothing.
 _FAILED = re.compile(r"^FAILED (\S+?::\w+)", re.MULTILINE)
-# That the broken code runs at all, and is the copy's: also in commands that tests start.
-_PROBE = (
-    "import intentproof_receiver.doctor, intentproof_receiver.serve, intentproof_store.commands, sys; "
-    "print(intentproof_receiver.serve.__file__, intentproof_store.__file__)"
+# Broken code that cannot even be imported ends here, before any test could fail for that.
+_TEST = (
+    "import sys, pytest, intentproof_receiver.cli, intentproof_receiver.doctor; "
+    "sys.exit(pytest.main(sys.argv[1:]))"
 )
+_COMMAND = Path(sys.executable).with_name("intentproof-otel")
 
 
 def main() -> int:
     """Print a line a rule, as soon as it is known."""
+    _check_paths()
     wanted = sys.argv[1:]
     rules = [rule for rule in read_rules() if not wanted or rule.name in wanted]
     breaks = read_breaks()
@@ -68,11 +70,7 @@ def _tell(rule: Rule, breaks: Sequence[Break]) -> tuple[str, bool]:
     for number, one in enumerate(breaks, 1):
         with _copied() as copy:
             (copy / one.file).write_text(one.text())
-            if _runs(copy):
-                failed = _failed(copy, rule.tests)
-            else:
-                failed = set()
-                wrong.append(f"break {number} does not run")
+            failed = _failed(copy, rule.tests)
         if not failed:
             wrong.append(f"break {number} noticed by none")
         noticed |= failed
@@ -101,24 +99,27 @@ def _unneeded(_: str, names: list[str]) -> set[str]:
     return {"node_modules"} & set(names)
 
 
-def _runs(copy: Path) -> bool:
-    """Whether the code of a copy can be imported, and is that of the copy."""
-    done = _python(copy, "-c", _PROBE)
-    return done.returncode == 0 and all(
-        place.startswith(str(copy)) for place in done.stdout.split()
-    )
-
-
 def _failed(copy: Path, tests: Sequence[str]) -> set[str]:
     options = ("-q", "-p", "no:cacheprovider", "--tb=no", f"--timeout={_TEST_SECONDS}")
-    return set(_FAILED.findall(_python(copy, "-m", "pytest", *options, *tests).stdout))
+    done = _run(copy, sys.executable, "-c", _TEST, *options, *tests)
+    return set(_FAILED.findall(done.stdout))
 
 
-def _python(copy: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _check_paths() -> None:
+    """Raises where a copy's code is not what its commands run."""
+    with _copied() as copy:
+        place = copy / "receiver" / "intentproof_receiver" / "cli.py"
+        place.write_text("def main(): print(__file__)")
+        done = _run(copy, _COMMAND)
+    if done.stdout.strip() != str(place):
+        raise RuntimeError(f"{_COMMAND} runs {done.stdout or done.stderr}, not {place}")
+
+
+def _run(copy: Path, *argv: "str | Path") -> "subprocess.CompletedProcess[str]":
     # Before the editable installation in site-packages, in processes that tests start too.
     paths = os.pathsep.join(str(copy / room) for room in _ROOMS)
     return subprocess.run(
-        [sys.executable, *arguments],
+        argv,
         cwd=copy,
         env=os.environ | {"PYTHONPATH": paths},
         stdin=subprocess.DEVNULL,

@@ -135,6 +135,17 @@ def test_our_fault_is_retryable(service: Service, channel: grpc.Channel, fault: 
     assert RetryInfo.FromString(trailers["google.rpc.retryinfo-bin"]) == detail
 
 
+@pytest.mark.parametrize("step", ["_credentials", "success"])
+def test_a_bug_in_the_handler_is_retryable(
+    service: Service, channel: grpc.Channel, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Also a bug before and behind all that is shared answers UNAVAILABLE with both trailers."""
+    monkeypatch.setattr(f"intentproof_receiver.grpc_server.{step}", None)
+    error, trailers = refused(channel, b"", service.key)
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert {"grpc-status-details-bin", "google.rpc.retryinfo-bin"} <= set(trailers)
+
+
 def test_over_quota(service: Service) -> None:
     """Beyond its quota a tenant gets UNAVAILABLE with the delay in both trailers."""
     quotas = Quotas(default=Quota(events_per_second=0.05))

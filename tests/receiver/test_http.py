@@ -439,6 +439,19 @@ def test_a_bug_in_a_transport_is_retryable(
     assert service.call(BODY)[0] == 503
 
 
+@pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
+@pytest.mark.parametrize("step", ["_credentials", "success"])
+def test_a_bug_in_the_handler_is_retryable(
+    service: Service, monkeypatch: pytest.MonkeyPatch, step: str, media_type: str
+) -> None:
+    """Also a bug before and behind all that is shared is answered 503, in the right encoding."""
+    monkeypatch.setattr(f"intentproof_receiver.http_server.{step}", None)
+    body = b"{}" if media_type == JSON else b""
+    status, headers, _ = service.call(body, headers={"content-type": media_type})
+    assert (status, headers["content-type"]) == (503, media_type)
+    assert int(headers["retry-after"]) > 0
+
+
 def test_a_bug_on_another_path(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug outside of /v1/traces has the envelope too."""
 
