@@ -4,15 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format conformance bench collector clean
+.PHONY: demo test faults lint format conformance bench soak peers fuzz collector clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       the refund story, end to end"
-	@echo "make test       all tests, with coverage"
+	@echo "make test       all tests but faults, with coverage"
+	@echo "make faults     minutes of faults with a real Collector (needs Go, and root for full disks)"
+	@echo "make conformance    breaks each rule of receiver/README.md: its tests have to notice"
 	@echo "make lint       ruff format, ruff check, mypy"
-	@echo "make conformance  breaks each rule of receiver/README.md, and sees its tests fail"
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
+	@echo "make soak       ten minutes under load, and a verdict (SECONDS=60 for one)"
+	@echo "make peers      install MLflow and Phoenix for a row of make bench (PEERS=folder)"
+	@echo "make fuzz       crafted bytes against the decoders (SECONDS=60)"
 	@echo "make collector  build the Collector that the tests run (needs Go)"
 
 $(STAMP): pyproject.toml
@@ -31,7 +35,10 @@ demo: $(STAMP)
 	@$(BIN)/intentproof-otel demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+	@$(BIN)/python -m pytest -m "not fault" -n auto --dist worksteal --cov --cov-report=term
+
+faults: $(STAMP)
+	@$(BIN)/python -m pytest -m fault -n 3 --dist worksteal --durations=0 --durations-min=10 tests/faults
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -46,7 +53,22 @@ conformance: $(STAMP)
 	@$(BIN)/python -m tests.conformance
 
 bench: $(STAMP)
-	@$(BIN)/python -m bench $(if $(LARGE),--large)
+	@$(BIN)/python -m bench $(if $(LARGE),--large) $(if $(PEERS),--peers $(PEERS))
+
+soak: $(STAMP)
+	@$(BIN)/python -m bench.soak $(if $(SECONDS),--seconds $(SECONDS))
+
+peers: $(STAMP)
+	@$(if $(PEERS),PEERS=$(PEERS)) $(BIN)/python -m bench.peers
+
+# A package that few need, and that not every Python has a wheel of: without it, hypothesis.
+fuzz: $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python --group fuzz; \
+	else \
+	  $(BIN)/python -m pip install --quiet --group fuzz; \
+	fi || echo "atheris cannot be installed here"
+	@$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
 
 collector:
 	@collector/build.sh

@@ -3,21 +3,34 @@
 import argparse
 import os
 import platform
+import signal
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from .floor import run_floor
-from .over_grpc import Served, run_over_grpc
+from .latency import OFFERS, Latency, Offer, median_of, run_latency
+from .peers import (
+    CONNECTIONS,
+    PEERS,
+    PEERS_FOLDER,
+    peer_workload,
+    run_ours,
+    run_peer,
+    version_of,
+)
 from .reading import build_store, run_lookups, run_verify
+from .throughput import over_grpc, over_http, run_served
 from .whole import run_whole
 from .workload import Workload, make_workload
 
 T = TypeVar("T")
-_ROW = "{:<58} {:>14} {:>9} {:>14}"
+_ROW = "{:<62} {:>14} {:>9} {:>14}"
 
 
 def main() -> None:
@@ -25,9 +38,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("--runs", type=int, default=5, help="runs of each; medians are shown")
     parser.add_argument("--spans", type=int, default=100_000, help="spans of a run")
+    parser.add_argument("--seconds", type=float, default=10, help="seconds of a run of latency")
     parser.add_argument("--events", type=int, default=1_000_000, help="events to look up among")
     parser.add_argument("--large", action="store_true", help="look up among ten million as well")
+    parser.add_argument("--peers", type=Path, default=PEERS_FOLDER, help="where they are installed")
+    parser.add_argument("--peer-spans", type=int, default=3_000, help="spans of a run beside them")
     args = parser.parse_args()
+    # Ended from outside, it ends what it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     workload = make_workload(args.spans)
     print(_machine())
     print(
@@ -35,7 +53,9 @@ def main() -> None:
     )
     print(_ROW.format("what", "measured", "x floor", "to reach"))
     floor = _ingest(workload, args.runs)
+    _latency(min(3, args.runs), args.seconds)
     _read(args.events, args.runs, floor)
+    _peers(peer_workload(args.peer_spans), args.peers)
     if args.large:
         _lookups(10_000_000, args.runs)
 
@@ -57,14 +77,49 @@ def _ingest(workload: Workload, runs: int) -> float:
         _show("floor: parse, SHA-256, Arrow IPC + fsync, Parquet; 1 core", floor, floor, "")
         whole = _median(runs, lambda folder: run_whole(workload, folder))
         _show("export(bytes) to acknowledged and sealed; 1 core", whole, floor, "40,000/s")
-    served: list[Served] = [
-        run_in_folder(lambda folder: run_over_grpc(workload, folder)) for _ in range(runs)
+    grpc = [
+        run_in_folder(lambda folder: run_served(workload, folder, over_grpc)) for _ in range(runs)
     ]
-    rate = statistics.median(one.events_a_second for one in served)
+    rate = statistics.median(one.events_a_second for one in grpc)
     _show("over gRPC, client and server on the same cores", rate, floor, "30,000/s")
-    memory = max(one.memory_mib for one in served)
+    memory = max(one.memory_mib for one in grpc)
     print(_ROW.format("  the receiver's highest memory", f"{memory:.0f} MiB", "", "< 400 MiB"))
+    http = [
+        run_in_folder(lambda folder: run_served(workload, folder, over_http)) for _ in range(runs)
+    ]
+    rate = statistics.median(one.events_a_second for one in http)
+    _show("over HTTP with protobuf, the same", rate, floor, "")
     return floor
+
+
+def _latency(runs: int, seconds: float) -> None:
+    for offer in OFFERS:
+        found = median_of([_one_latency(offer, seconds, seed) for seed in range(runs)])
+        what = f"acknowledged at {offer.rate:,}/s in requests of {offer.spans_a_request}: p50 / p99"
+        print(_ROW.format(what, str(found), "", str(offer.to_reach or "")), flush=True)
+
+
+def _one_latency(offer: Offer, seconds: float, seed: int) -> Latency:
+    return run_in_folder(lambda folder: run_latency(offer, folder, seconds=seconds, seed=seed + 10))
+
+
+def _peers(workload: Workload, venvs: Path) -> None:
+    """Stored spans a second, ours first. No floor: these are other spans a request."""
+    ours = run_in_folder(lambda folder: run_ours(workload, folder))
+    what = f"stored of {workload.spans:,} spans over HTTP, {CONNECTIONS} connections"
+    print(_ROW.format(what, f"{ours.a_second:,.0f}/s", "", ""), flush=True)
+    for peer in PEERS:
+        what = f"  the same by {peer.name} {version_of(peer, venvs)}"
+        try:
+            found = run_in_folder(partial(run_peer, peer, venvs, workload))
+        except FileNotFoundError:
+            print(_ROW.format(f"  the same by {peer.name}", "not installed: make peers", "", ""))
+            continue
+        print(_ROW.format(what, f"{found.a_second:,.0f}/s", "", ""), flush=True)
+        if not found.stored == found.acknowledged == found.sent:
+            print(
+                f"    {found.sent} sent, {found.acknowledged} acknowledged, {found.stored} stored"
+            )
 
 
 def _read(events: int, runs: int, floor: float) -> None:

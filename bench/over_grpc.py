@@ -1,105 +1,109 @@
-"""Over gRPC from another process: 512 spans a request, 8 requests in flight."""
+"""OTLP/gRPC from another process: as fast as answers come, or on a schedule whatever they do."""
 
-import json
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import grpc
-import psutil
 
-from .whole import IN_FLIGHT, create_key
-from .workload import Workload
-
+IN_FLIGHT = 8  # requests, where the next one waits for an answer
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-_READY_SECONDS = 60
-_WATCH_SECONDS = 0.05
-_MIB = 1 << 20
+_WAITING_MAX = 2_000  # requests that the client holds in memory when answers stay away
+_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Served:
-    """What one run over gRPC showed."""
+class Answer:
+    """When a request was to be sent, by `time.perf_counter`, and how long its answer took since."""
 
-    events_a_second: float
-    memory_mib: float
-
-
-def run_over_grpc(workload: Workload, folder: Path) -> Served:
-    """Events a second until the last answer, and the receiver's highest resident memory."""
-    key = create_key(folder / "home")
-    with _receiver(folder) as (process, address):
-        peak = _Peak(process.pid)
-        with grpc.insecure_channel(address) as channel:
-            seconds = _send(channel, workload.requests, key)
-        return Served(workload.spans / seconds, peak.stop())
+    due: float
+    seconds: float
+    spans: int
 
 
-def _send(channel: grpc.Channel, requests: list[bytes], key: str) -> float:
-    call: Any = channel.unary_unary(_EXPORT)
-    metadata = (("x-api-key", key),)
-    call(requests[0], metadata=metadata, wait_for_ready=True)  # the connection is not measured
-    room = threading.Semaphore(IN_FLIGHT)
-    started = time.perf_counter()
-    pending = []
-    for request in requests:
-        room.acquire()
-        future = call.future(request, metadata=metadata)
-        future.add_done_callback(lambda _: room.release())
-        pending.append(future)
-    for future in pending:
-        if future.result():
-            raise RuntimeError("an answer was not a plain success")
-    return time.perf_counter() - started
+class GrpcClient:
+    """One connection to a receiver, as a Collector has one. A context manager."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self._channel = grpc.insecure_channel(address)
+        self._call: Any = self._channel.unary_unary(_EXPORT)
+        self._metadata = (("x-api-key", key),)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def send(self, request: bytes) -> None:
+        """Send one request and wait for its answer; the connection is there afterwards."""
+        _check(self._call(request, metadata=self._metadata, wait_for_ready=True))
+
+    def start(self, request: bytes) -> Any:
+        """Send one request; the call's future."""
+        return self._call.future(request, metadata=self._metadata)
+
+    def send_all(self, requests: Iterable[bytes]) -> float:
+        """Seconds until the last answer, with IN_FLIGHT requests under way at a time."""
+        room = threading.Semaphore(IN_FLIGHT)
+        pending = []
+        started = time.perf_counter()
+        for request in requests:
+            room.acquire()
+            future = self.start(request)
+            future.add_done_callback(lambda _: room.release())
+            pending.append(future)
+        for future in pending:
+            _check(future.result())
+        return time.perf_counter() - started
 
 
-@contextmanager
-def _receiver(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    program = str(Path(sys.executable).with_name("intentproof-otel"))
-    places = ["--store", str(folder / "proofs"), "--home", str(folder / "home")]
-    process = subprocess.Popen(
-        [program, "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *places],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process, _address(process)
-    finally:
-        process.terminate()
-        process.communicate(timeout=_READY_SECONDS)
+class OpenLoop:
+    """Sends on a schedule, and measures from the moment at which a request was due.
+
+    So a receiver that stalls is charged for all that had to wait, as by clients that do not know
+    of each other (no coordinated omission). What is refused as UNAVAILABLE is sent again.
+    """
+
+    def __init__(self, client: GrpcClient) -> None:
+        self._client = client
+        self._room = threading.Semaphore(_WAITING_MAX)
+        self.answers: list[Answer] = []
+        self.sent = 0  # spans
+        self.refused = 0  # requests
+        self.failures: list[str] = []
+
+    def run(self, requests: Iterable[tuple[bytes, int]], *, rate: float) -> None:
+        """Send requests, each with its number of spans, at `rate` spans a second; wait for all."""
+        due = time.perf_counter()
+        for request, spans in requests:
+            time.sleep(max(0.0, due - time.perf_counter()))
+            self._room.acquire()
+            self.sent += spans
+            self._send(request, spans, due)
+            due += spans / rate
+        for _ in range(_WAITING_MAX):
+            self._room.acquire()
+
+    def _send(self, request: bytes, spans: int, due: float) -> None:
+        def done(future: Any) -> None:
+            if future.code() is grpc.StatusCode.UNAVAILABLE:
+                self.refused += 1
+                again = threading.Timer(_AGAIN_SECONDS, self._send, (request, spans, due))
+                again.daemon = True
+                again.start()
+                return
+            if future.code() is grpc.StatusCode.OK and not future.result():
+                self.answers.append(Answer(due, time.perf_counter() - due, spans))
+            else:
+                self.failures.append(f"{future.code()}: {future.details()}")
+            self._room.release()
+
+        self._client.start(request).add_done_callback(done)
 
 
-def _address(process: "subprocess.Popen[str]") -> str:
-    """The gRPC address of the line that says that the receiver is ready."""
-    for line in process.stderr or ():
-        entry = json.loads(line) if line.startswith("{") else {}
-        if entry.get("event") == "ready":
-            return str(entry["grpc"])
-    raise RuntimeError("the receiver did not start")
-
-
-class _Peak:
-    """The highest resident memory of a process, looked at many times a second."""
-
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
-        self._highest = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._done.wait(_WATCH_SECONDS):
-            self._highest = max(self._highest, self._process.memory_info().rss)
-
-    def stop(self) -> float:
-        """Mebibytes."""
-        self._done.set()
-        self._thread.join()
-        return self._highest / _MIB
+def _check(answer: bytes) -> None:
+    if answer:
+        raise RuntimeError("an answer was not a plain success")

@@ -6,7 +6,8 @@ from pathlib import Path
 from intentproof_store import Reader
 from intentproof_store.verify import Outcome, VerifyRequest, verify_store
 
-from .whole import run_whole, settings
+from .served import settings
+from .whole import run_whole
 from .workload import Workload
 
 

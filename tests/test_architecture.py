@@ -32,10 +32,12 @@ OTHERS = {
     STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
         *(
+            "cramjam",
             "cryptography",
             "fastapi",
             "google",
             "grpc",
+            "grpc_health",
             "numpy",
             "opentelemetry",
             "orjson",
@@ -48,6 +50,7 @@ OTHERS = {
 MORE = {
     "otel_bridge.grpc_transport": {"grpc", "google"},
     "otel_bridge.http_transport": {"requests", "google"},
+    "intentproof_receiver.smoke_client": {"requests"},  # the session of OpenTelemetry's exporter
     # A customer's program, which the demo copies and runs: it uses the bridge as customers do.
     "intentproof_receiver.demo.story": {BRIDGE},
 }

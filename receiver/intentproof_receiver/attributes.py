@@ -6,9 +6,7 @@ others are parsed by the library, one by one. Telemetry repeats itself: short at
 read once are remembered by their bytes.
 """
 
-import logging
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -17,7 +15,8 @@ from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from .wire import Pair
+from .enclosure import varint
+from .wire import Pair, warn_of_strindex
 
 _REMEMBERED_MAX = 8192
 _REMEMBERED_BYTES_MAX = 96
@@ -25,7 +24,6 @@ _KEYS_MAX = 4096
 _KEY_BYTES_MAX = 127  # whose length is one byte on the wire
 _HEADS_BYTES_MAX = 4096
 
-_log = logging.getLogger(__name__)
 _parse_pair = common_pb2.KeyValue.FromString
 _pairs_by_bytes: dict[bytes, Pair] = {}
 _keys_by_head: dict[bytes, str] = {}
@@ -71,16 +69,11 @@ def _heads() -> list[bytes]:
     """What stands before a text, by the number of bytes from the value's tag to its end."""
     heads = [b"\xff"] * _HEADS_BYTES_MAX  # no field starts so
     for size in range(_HEADS_BYTES_MAX):
-        inner = b"\x0a" + _varint(size)
-        head = b"\x12" + _varint(len(inner) + size) + inner
+        inner = b"\x0a" + varint(size)
+        head = b"\x12" + varint(len(inner) + size) + inner
         if len(head) + size < _HEADS_BYTES_MAX:
             heads[len(head) + size] = head
     return heads
-
-
-def _varint(number: int) -> bytes:
-    more = number >> 7
-    return bytes((number & 0x7F | 0x80,)) + _varint(more) if more else bytes((number,))
 
 
 _HEADS = _heads()
@@ -127,12 +120,6 @@ def is_by_index(pair: Any) -> bool:
         return False
     warn_of_strindex()
     return True
-
-
-@cache
-def warn_of_strindex() -> None:
-    """Say, once in a process, that a client sends indices into a table that traces do not have."""
-    _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
 
 
 def span_class() -> Any:

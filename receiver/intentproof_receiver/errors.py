@@ -8,6 +8,7 @@
   + UnsupportedMedia      a media type or content encoding that is not taken
   + MethodNotAllowed      another HTTP method than the path has
   + Unavailable           our own fault, or too much at once: the client keeps and resends
+    - Unreadable          a gRPC call without a message: cut, or refused by the library before us
     - KeysUnavailable     the file of keys cannot be read
     - MappingsUnavailable the file of client certificates cannot be read
     - StoreRefused        the store cannot take it: its queue or disk is full, or sealing lags
@@ -66,6 +67,21 @@ class Unavailable(ReceiverError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.reason = reason
+
+
+class Unreadable(Unavailable):
+    """A gRPC call without a message that our code could read.
+
+    Where the library refused it, the client has the library's own, permanent answer. What is left
+    is a connection that was cut within its message: that is to be sent again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no message could be read: it is over message_bytes_max, its gzip is damaged, or the "
+            "call ended before it",
+            reason="unreadable",
+        )
 
 
 class KeysUnavailable(Unavailable):
@@ -127,6 +143,7 @@ ANSWERS: dict[type[ReceiverError], Answer] = {
     TooLarge: Answer(8, 413, retryable=False, word="too_large"),
     UnsupportedMedia: Answer(3, 415, retryable=False, word="unsupported_media"),
     Unavailable: Answer(14, 503, retryable=True, word="unavailable"),
+    Unreadable: Answer(14, 503, retryable=True, word="unreadable"),
     # Not RESOURCE_EXHAUSTED, which clients that do not look for a RetryInfo take for permanent.
     OverQuota: Answer(14, 429, retryable=True, word="over_quota"),
 }

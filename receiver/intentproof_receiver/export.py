@@ -1,14 +1,17 @@
 """The one function behind both transports: a request's bytes to an outcome."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 from typing import Protocol
 
 from intentproof_schemas import EVENT_BYTES_MAX
 from intentproof_store import Appended, StoreBusy, StoreError, Undecodable
 
+from . import stages
 from .client_certificates import MappingStore
 from .credentials import Credentials, authenticate
 from .decode import Request, decode_protobuf
@@ -19,6 +22,7 @@ from .logs import log
 from .otlp_json import decode_json
 from .outcome import Outcome
 from .sorting import Events, SortedSpans
+from .stages import stage
 from .status import Encoding
 
 # Requests that are decoded at a time: more would share the same core, and each holds some
@@ -60,8 +64,12 @@ class Exporter:
         self._event_bytes_max = event_bytes_max
         self.decoding = FairGate(_DECODING_MAX)
 
+    @stage("authenticate")
     def authenticate(self, credentials: Credentials) -> Principal:
         """Who sends; raises Unauthenticated, Forbidden or Unavailable."""
+        return self._principal(credentials)
+
+    def _principal(self, credentials: Credentials) -> Principal:
         principal = authenticate(credentials, keys=self._keys, mappings=self._mappings)
         principal.require("ingest")
         return principal
@@ -79,14 +87,14 @@ class Exporter:
         Raises ReceiverError only. What is not certainly permanent is Unavailable.
         """
         try:
-            principal = self.authenticate(credentials)  # (1)
+            principal = self._principal(credentials)  # (1)
             decode = decode_json if encoding is Encoding.JSON else decode_protobuf
             found = SortedSpans(event_bytes_max=self._event_bytes_max)
             appended = Appended()
             request: Request | None = None
             more = True
             while more:
-                with self.decoding.slot(principal.tenant):
+                with self._turn(principal.tenant):
                     request = request or decode(body)
                     more = found.take(request.parts)  # (2)
                     drained = found.drain()
@@ -103,6 +111,15 @@ class Exporter:
             raise Unavailable("an internal fault; nothing was kept") from error
         return _outcome(found, appended, request.warning if request else "")
 
+    @contextmanager
+    def _turn(self, tenant: str) -> Iterator[None]:
+        asked = time.perf_counter_ns()
+        with self.decoding.slot(tenant):
+            stages.ended("turn", asked)
+            with stage("decode"):
+                yield
+
+    @stage("append")
     def _append(self, tenant: str, events: Events, undecodable: Sequence[Undecodable]) -> Appended:
         if not len(events) and not undecodable:
             return Appended()
@@ -124,9 +141,14 @@ def _outcome(found: SortedSpans, appended: Appended, warning: str) -> Outcome:
         duplicates=appended.duplicates,
         conflicts=appended.conflicts,
         quarantined=appended.quarantined,
+        reasons=dict(found.reasons),
+        warned=bool(warning),
         message=warning,
     )
-    return replace(outcome, message=_rejections(found)) if rejected else outcome
+    if not rejected:
+        return outcome
+    told = [_rejections(found), *([warning] if warning else [])]
+    return replace(outcome, message="; ".join(told))
 
 
 def _rejections(found: SortedSpans) -> str:

@@ -14,9 +14,10 @@ import grpc
 import grpc.aio
 
 from .credentials import Credentials, api_key_of
-from .errors import InvalidRequest, ReceiverError, Unavailable, Unusable, answer_to
+from .errors import ReceiverError, Unavailable, Unreadable, Unusable, answer_to
 from .inflight import Lease
 from .intake import GetBody, Intake
+from .stages import stage
 from .status import Encoding, failure, retry_info, short, success
 from .tls import Certificates, TlsMaterial
 
@@ -109,10 +110,11 @@ class _Export:
         """Answer one call: the response's bytes, or an abort with a status."""
 
         async def read(lease: Lease) -> GetBody:
-            async for message in messages:
-                lease.grow(len(message))
-                return partial(bytes, message)
-            raise InvalidRequest("body", "no message was sent")
+            with stage("read"):
+                async for message in messages:
+                    lease.grow(len(message))
+                    return partial(bytes, message)
+            raise Unreadable
 
         try:
             outcome = await self._intake.take(

@@ -25,11 +25,12 @@ from .errors import (
 from .https import CLIENT_CERTIFICATE
 from .inflight import Lease
 from .intake import GetBody, Intake
+from .logs import log
 from .metrics import Metrics
+from .stages import stage
 from .status import Encoding, failure, success
 
 TRACES = "/v1/traces"
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BODY_SECONDS_MAX = 60.0  # a client that sends no faster holds memory that others need
 _CORRELATION_MAX = 256
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def make_app(
 ) -> FastAPI:
     """The application. `status` must not block."""
     app = FastAPI(title="IntentProof receiver", version="1")
-    traces = _Traces(intake, message_bytes_max)
+    traces = _Traces(intake, message_bytes_max, metrics)
     app.add_api_route(
         TRACES,
         traces.post,
@@ -53,16 +54,17 @@ def make_app(
         response_class=Response,
     )
     _add_status_routes(app, intake, metrics, status)
-    _add_error_handlers(app)
+    _add_error_handlers(app, metrics)
     return app
 
 
 class _Traces:
     """OTLP/HTTP: how a body is read and a status is written. No decisions."""
 
-    def __init__(self, intake: Intake, message_bytes_max: int) -> None:
+    def __init__(self, intake: Intake, message_bytes_max: int, metrics: Metrics) -> None:
         self._intake = intake
         self._message_bytes_max = message_bytes_max
+        self._metrics = metrics
 
     async def post(self, request: Request) -> Response:
         """Answer one request; durable when it is answered 200."""
@@ -72,13 +74,14 @@ class _Traces:
             name = request.headers.get("content-encoding", "")
             decoder = decoder_of(name, bytes_max=bytes_max)
             try:
-                async with asyncio.timeout(BODY_SECONDS_MAX):
-                    body = await read_body(
-                        request.stream(),
-                        length=_length(request),
-                        bytes_max=bytes_max,
-                        lease=lease,
-                    )
+                with stage("read"):
+                    async with asyncio.timeout(BODY_SECONDS_MAX):
+                        body = await read_body(
+                            request.stream(),
+                            length=_length(request),
+                            bytes_max=bytes_max,
+                            lease=lease,
+                        )
             except TimeoutError as error:
                 raise Unavailable("the body took too long to arrive") from error
             except ClientDisconnect as error:
@@ -87,6 +90,9 @@ class _Traces:
 
         try:
             encoding = _encoding(request)
+        except UnsupportedMedia as error:
+            return _refuse_early(error, request, self._metrics)
+        try:
             outcome = await self._intake.take("http", _credentials(request), encoding, read)
         except ReceiverError as error:
             return _refusal(error, request)
@@ -114,6 +120,21 @@ def _encoding(request: Request) -> Encoding:
 def _length(request: Request) -> int | None:
     text = request.headers.get("content-length")
     return None if text is None else int(text)  # the server refuses what is not digits
+
+
+def _refuse_early(error: ReceiverError, request: Request, metrics: Metrics) -> Response:
+    """The answer to what never gets to the intake, which would count and log it."""
+    word = answer_to(error).word
+    metrics.refused_early("http", word)
+    log(
+        _log,
+        logging.WARNING,
+        "request_refused",
+        transport="http",
+        outcome=word,
+        reason=str(error),
+    )
+    return _refusal(error, request)
 
 
 def _refusal(error: ReceiverError, request: Request) -> Response:
@@ -149,18 +170,20 @@ def _add_status_routes(
             state = "store_unhealthy"
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
-    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
-    async def prometheus() -> Response:
-        return Response(metrics.text(), media_type=METRICS_TYPE)
+    @app.get("/metrics", summary="Prometheus or OpenMetrics", response_class=Response)
+    async def prometheus(request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        body, media_type = await asyncio.to_thread(metrics.exposition, accept)
+        return Response(body, headers={"content-type": media_type})
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
     """Every failure outside /v1/traces has one envelope; there it is a google.rpc.Status."""
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         if request.url.path == TRACES and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            return _refusal(MethodNotAllowed(f"{TRACES} takes POST only"), request)
+            return _refuse_early(MethodNotAllowed(f"{TRACES} takes POST only"), request, metrics)
         status = HTTPStatus(error.status_code)
         answer = _envelope(request, error.status_code, status.name.lower(), status.phrase)
         answer.headers.update(error.headers or {})

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .backlog import Backlog
 from .errors import Unavailable
+from .stages import stage
 
 
 class Lease:
@@ -84,11 +85,17 @@ class Budget:
         """Bytes in flight now."""
         return self._service.backlog.held
 
+    @property
+    def requests_held(self) -> int:
+        """Requests in flight now."""
+        return self._service.requests
+
     def retry_delay(self) -> int:
         """The delay, in seconds, that the service's limit would tell now."""
         with self._lock:
             return self._service.backlog.delay()
 
+    @stage("admit")
     def lease(self, tenant: str) -> Lease:
         """Admit one request. Raises Unavailable where there are too many, or no bytes are left."""
         with self._lock:

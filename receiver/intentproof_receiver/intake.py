@@ -16,6 +16,7 @@ from .logs import log
 from .metrics import Metrics
 from .outcome import Outcome
 from .quotas import NO_QUOTAS
+from .stages import carried
 from .status import Encoding
 from .usage import Usage
 
@@ -92,7 +93,7 @@ class Intake:
         lease = self._budget.lease(tenant)
         try:
             get_body = await read(lease)  # (3)
-            work = partial(self._export, credentials, encoding, get_body, lease)
+            work = carried(partial(self._export, credentials, encoding, get_body, lease))
             future = self._pool.submit(tenant, lambda: lease.held, work)  # (4)
         except BaseException:
             lease.release()

@@ -12,14 +12,14 @@ from typing import Any
 
 from intentproof_schemas import KeyValues, Value
 
-from .attributes import warn_of_strindex
-from .wire import LEVELS_MAX, Fault, Pair
+from .wire import LEVELS_MAX, Fault, Pair, warn_of_strindex
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _U32_MAX = 2**32 - 1
+_I32_MAX = 2**31 - 1
 _I64_MAX = 2**63 - 1
 
 
@@ -75,6 +75,8 @@ def enum_of(members: dict[str, Any], name: str) -> int:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
         raise Unfit("malformed", name, "an enum must be an integer")
+    if not -_I32_MAX - 1 <= value <= _I32_MAX:
+        raise Unfit("malformed", name, "an enum must fit 32 bits")
     return value
 
 
@@ -121,7 +123,7 @@ def as_value(value: dict[str, Any], field: str, levels: int) -> Value:
             return _nested(name, as_object(content, field), field, levels)
         if name == "stringValueStrindex":
             warn_of_strindex()
-            return None
+            continue
         read = _PLAIN.get(name)
         if read is not None:
             return read(content, field)
@@ -168,9 +170,12 @@ def _double_value(content: Any, field: str) -> float:
     if isinstance(content, bool) or not isinstance(content, (int, float)):
         raise Unfit("malformed", field, "doubleValue must be a number")
     try:
-        return float(content)
-    except OverflowError as error:
-        raise Unfit("malformed", field, "doubleValue is beyond a double") from error
+        number = float(content)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise Unfit("malformed", field, "doubleValue is beyond a double")
+    return number
 
 
 def _bytes_value(content: Any, field: str) -> bytes:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from .homefile import Watched
 
 FILE_NAME = "api-keys.json"
 ROLES = ("ingest", "read", "admin")
+REFUSALS = ("missing", "unknown", "revoked", "expired")  # why a request has no principal
 
 _KEY = re.compile(r"ipk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -104,12 +106,26 @@ def _read_key(entry: Any) -> ApiKey:
     return key
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeysStatus:
+    """The file of keys in numbers. `next_expiry` is in Unix seconds, of keys that are valid now."""
+
+    readable: bool
+    valid: int = 0
+    expired: int = 0
+    revoked: int = 0
+    next_expiry: float | None = None
+    refusals: dict[str, int]
+
+
 class KeyStore:
     """The keys of a running receiver. Thread-safe; reads the file again when it has changed."""
 
     def __init__(self, home: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._file = Watched(home / FILE_NAME, read_keys)
         self._clock = clock
+        self._lock = threading.Lock()
+        self._refusals = dict.fromkeys(REFUSALS, 0)
 
     def authenticate(self, text: str | None) -> Principal:
         """The principal of a key.
@@ -118,19 +134,47 @@ class KeyStore:
         where that cannot be known.
         """
         if not text:
-            raise Unauthenticated("no API key: send one in x-api-key or authorization: Bearer")
+            raise self._refused(
+                "missing", "no API key: send one in x-api-key or authorization: Bearer"
+            )
         match = _KEY.fullmatch(text)
         key = self._find(match[1]) if match else None
         # Compared also where the id is unknown, so that time does not tell ids from one another.
         known = key.sha256 if key else "0" * 64
         same = hmac.compare_digest(digest(match[2] if match else ""), known)
         if key is None or not same:
-            raise Unauthenticated("unknown API key")
+            raise self._refused("unknown", "unknown API key")
         if key.revoked:
-            raise Unauthenticated("this API key was revoked")
+            raise self._refused("revoked", "this API key was revoked")
         if key.expires and datetime.fromisoformat(key.expires).timestamp() <= self._clock():
-            raise Unauthenticated(f"this API key expired on {key.expires[:10]}")
+            raise self._refused("expired", f"this API key expired on {key.expires[:10]}")
         return Principal(key.tenant, key.roles, key.id)
+
+    def _refused(self, reason: str, message: str) -> Unauthenticated:
+        with self._lock:
+            self._refusals[reason] += 1
+        return Unauthenticated(message)
+
+    def status(self) -> KeysStatus:
+        """The keys in numbers. Reads the file where it has changed; raises nothing."""
+        now = self._clock()
+        with self._lock:
+            refusals = dict(self._refusals)
+        try:
+            keys = list(self._file.content(now=True).values())
+        except KeysUnavailable:
+            return KeysStatus(readable=False, refusals=refusals)
+        live = [key for key in keys if not key.revoked]
+        ends = [datetime.fromisoformat(key.expires).timestamp() for key in live if key.expires]
+        expired = sum(end <= now for end in ends)
+        return KeysStatus(
+            readable=True,
+            valid=len(live) - expired,
+            expired=expired,
+            revoked=len(keys) - len(live),
+            next_expiry=min((end for end in ends if end > now), default=None),
+            refusals=refusals,
+        )
 
     def _find(self, key_id: str) -> ApiKey | None:
         key = self._file.content().get(key_id)

@@ -44,7 +44,10 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 
 def configure(level: str) -> None:
-    """Send every log of this process to stderr as JSON. Called once, by `serve`."""
+    """Send every log of this process to stderr as JSON. Called once, by `serve`.
+
+    `sys.stderr` is taken as it is now: within `NativeOutput`, which must not log to its own pipe.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.raiseExceptions = False  # a record that cannot be written is not printed in clear

@@ -1,19 +1,23 @@
 """Prometheus metrics in a registry of our own.
 
 Counts only, and none by tenant: whoever may read them must not learn of other tenants.
+What is read when it is asked for, such as the ledger's status, is in `status_metrics.py`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from intentproof_store import LedgerStatus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from .errors import ANSWERS
 from .outcome import Outcome
 
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+TRANSPORTS = ("grpc", "http")
+_UNSUPPORTED = "unsupported_encoding"
+_REFUSED_ENCODING = "Error parsing 'grpc-encoding' metadata"  # hpack_parser.cc of gRPC's core
 
 
 class Metrics:
@@ -33,16 +37,45 @@ class Metrics:
             ("fate",),
             registry=self.registry,
         )
+        self._rejected = Counter(
+            "intentproof_rejected_spans",
+            "Spans that are kept in quarantine only, by reason",
+            ("reason",),
+            registry=self.registry,
+        )
         self._events = Counter(
             "intentproof_events",
             "Events that the ledger was given, by what it made of them",
             ("result",),
             registry=self.registry,
         )
+        self._warned = Counter(
+            "intentproof_warned_requests",
+            "Requests that were taken, but whose client was warned that spans were not recognised",
+            registry=self.registry,
+        )
+        self._native_lines = Counter(
+            "intentproof_native_lines",
+            "Lines that libraries wrote to stderr on their own",
+            registry=self.registry,
+        )
         self._seconds = Histogram(
             "intentproof_export_seconds",
             "From the first byte asked for to the answer",
             ("transport",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._stage_seconds = Histogram(
+            "intentproof_stage_seconds",
+            "How long requests were in a stage of their way",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._loop_lag = Histogram(
+            "intentproof_event_loop_lag_seconds",
+            "How much later than asked for the event loop came back",
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -56,10 +89,25 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Make what is known to come: `increase()` does not see the value a series begins with."""
+        words = ["ok", "cancelled", *(answer.word for answer in ANSWERS.values())]
+        for transport in TRANSPORTS:
+            for word in words:
+                self._requests.labels(transport, word)
+        self._requests.labels("grpc", _UNSUPPORTED)
+        self.taken(Outcome())
+
     def request(self, transport: str, outcome: str, seconds: float) -> None:
         """Count one request: `outcome` is `ok` or the word of its error."""
         self._requests.labels(transport, outcome).inc()
         self._seconds.labels(transport).observe(seconds)
+
+    def refused_early(self, transport: str, outcome: str) -> None:
+        """Count a request that was refused before it was looked at, by the word of its error."""
+        self._requests.labels(transport, outcome).inc()
 
     def refused(self, reason: str) -> None:
         """Count one request that was told to come back."""
@@ -88,34 +136,37 @@ class Metrics:
             self._spans.labels(fate).inc(count)
         for result, count in results.items():
             self._events.labels(result).inc(count)
+        for reason, count in outcome.reasons.items():
+            self._rejected.labels(reason).inc(count)
+        if outcome.warned:
+            self._warned.inc()
+
+    def stage_ended(self, name: str, started_ns: int, ended_ns: int) -> None:
+        """Observe a stage of a request; see `stages.py`."""
+        self._stage_seconds.labels(name).observe((ended_ns - started_ns) / 1e9)
+
+    def loop_lagged(self, seconds: float) -> None:
+        """Observe how late the event loop was."""
+        self._loop_lag.observe(seconds)
+
+    def native_line(self, line: str) -> bool:
+        """Count a line that a library wrote; whether it tells of a refused gRPC encoding.
+
+        gRPC's core refuses such a call before our handler reads a message, so that the handler
+        counts it as cancelled as well.
+        """
+        self._native_lines.inc()
+        refused = _REFUSED_ENCODING in line
+        if refused:
+            self.refused_early("grpc", _UNSUPPORTED)
+        return refused
 
     def text(self) -> bytes:
-        """The exposition format."""
+        """The exposition format of Prometheus. May block: it asks disks for their room."""
         return generate_latest(self.registry)
 
-
-class LedgerCollector(Collector):
-    """The ledger's status, read when it is asked for and summed over all tenants."""
-
-    def __init__(self, read_status: Callable[[], LedgerStatus]) -> None:
-        self._read_status = read_status
-
-    def collect(self) -> Iterable[Metric]:
-        """Gauges and counters without a tenant label."""
-        status = self._read_status()
-        tenants = status.tenants.values()
-        gauges = {
-            "healthy": (int(status.healthy), "1 if the ledger takes events"),
-            "queued": (status.queued, "Appends that wait for the writer"),
-            "leaves": (sum(one.size for one in tenants), "Leaves in all logs of this writer"),
-            "hot_rows": (sum(one.hot_rows for one in tenants), "Rows not yet in a segment"),
-            "sealed_segments": (status.sealed_segments, "Segments in place"),
-        }
-        for name, (value, meaning) in gauges.items():
-            yield GaugeMetricFamily(f"intentproof_ledger_{name}", meaning, value=value)
-        yield CounterMetricFamily("intentproof_ledger_frames", "Hot frames", value=status.frames)
-        yield CounterMetricFamily(
-            "intentproof_ledger_fsync_seconds",
-            "Time spent in fsync of the hot file",
-            value=status.fsync_seconds_total,
-        )
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The format that an Accept header asks for, OpenMetrics or text, and its media type."""
+        if "application/openmetrics-text" in accept:
+            return generate_openmetrics(self.registry), OPENMETRICS_TYPE  # type: ignore[no-untyped-call]
+        return self.text(), TEXT_TYPE

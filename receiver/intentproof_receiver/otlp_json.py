@@ -6,15 +6,16 @@ https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 """
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
 from intentproof_schemas import Span, SpanEvent, SpanLink, names
 
-from .decode import Decoded, Origin, Request, counted
-from .errors import InvalidRequest
+from .decode import Decoded, Origin, Request
+from .enclosure import Enclosure
 from .json_fields import (
     Unfit,
     as_integer,
@@ -27,127 +28,142 @@ from .json_fields import (
     pairs_of,
     text_of,
 )
+from .json_split import Resource, pruned, split
 from .wire import EXCEPTION, LEVELS_MAX, Fault, Pair
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte
 _U64_MAX = 2**64 - 1
-_SNAKE_NAMES = ("resource_spans", "scope_spans")
-
-
-class JsonText:
-    """A parsed JSON value; `bytes()` writes it, which only quarantine asks for."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __bytes__(self) -> bytes:
-        """The value as ASCII JSON. Raises InvalidRequest where it is nested too deep for that."""
-        try:
-            return json.dumps(self._value, separators=(",", ":")).encode()
-        except RecursionError as error:
-            raise InvalidRequest("body", "nested too deep") from error
+_DIGITS_MAX = 400  # a number of more is beyond any double, and slow to read
+# Members of OTLP as protobuf writes them: a key, never a text (a quote in a text is escaped).
+_SNAKE_CASE = re.compile(
+    rb'"((?:resource|scope|instrumentation_library)_spans|(?:trace|span|parent_span)_id|'
+    rb"(?:start_|end_)?time_unix_nano|dropped_(?:attributes|events|links)_count|"
+    rb'(?:string|bool|int|double|array|kvlist|bytes)_value)"[ \t\n\r]*+:'
+)
 
 
 def decode_json(body: bytes) -> Request:
     """The spans of an OTLP/JSON request. Raises InvalidRequest if `body` is none.
 
-    Names that are not ours are ignored, as the specification asks. Where a body's spans hide
-    behind snake_case names, the request has a warning.
+    Names that are not ours are ignored, as the specification asks. Where something may hide
+    behind them, the request has a warning.
+    """
+    resources, seen = split(body)
+    return Request(_spans(body, resources), _warning(body, resources, seen))
+
+
+def _warning(body: bytes, resources: Sequence[Resource], seen: frozenset[str]) -> str:
+    snake = _SNAKE_CASE.search(body)
+    if snake is not None:
+        some = any(spans.places for resource in resources for spans in resource.scopes)
+        found = "ignored" if some else "ignored, and no span was recognised"
+        return f"{snake[1].decode()}: snake_case names are {found}: names are lowerCamelCase"
+    if seen and "resourceSpans" not in seen:
+        return "no span was recognised: there is no resourceSpans"
+    return ""
+
+
+def parse(raw: bytes) -> tuple[Any, bool]:
+    """A JSON value and whether it is UTF-8 (else bytes are lone surrogates). Raises ValueError.
+
+    What is nested too deep to be looked at is null.
     """
     try:
-        text, whole = body.decode(), True
-    except UnicodeDecodeError:
-        text, whole = body.decode(errors="surrogateescape"), False
-    envelope = _parse(text)
-    if not isinstance(envelope, dict):
-        raise InvalidRequest("body", "must be a JSON object")
-    warning = ""
-    if _is_snake_case(envelope):
-        warning = "no span was recognised under a snake_case name: names are lowerCamelCase"
-    return Request(_spans(envelope, whole=whole), warning)
-
-
-def _parse(text: str) -> Any:
-    try:
-        return orjson.loads(text)
+        return orjson.loads(raw), True
     except (ValueError, RecursionError):
-        # Lone surrogates are JSON. A bare NaN is not, but must not cost a whole batch.
         pass
+    # Lone surrogates are JSON. A bare NaN is not, but must not cost a span.
+    raw = pruned(raw)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("body", f"not JSON: {type(error).__name__}") from error
+        text, whole = raw.decode(), True
+    except UnicodeDecodeError:
+        text, whole = raw.decode(errors="surrogateescape"), False
+    try:
+        return json.loads(text, parse_int=_number), whole
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
-def _is_snake_case(envelope: dict[str, Any]) -> bool:
-    inner = envelope.get("resourceSpans")
-    levels = [envelope, *(inner if isinstance(inner, list) else ())]
-    return any(
-        name in level for level in levels if isinstance(level, dict) for name in _SNAKE_NAMES
+def _number(digits: str) -> float:
+    return int(digits) if len(digits) <= _DIGITS_MAX else math.inf
+
+
+def _read(raw: bytes, field: str) -> tuple[dict[str, Any], bool]:
+    """A message, and whether it is UTF-8. Raises Unfit."""
+    if not raw:
+        return {}, True
+    try:
+        value, whole = parse(raw)
+    except ValueError as error:
+        raise Unfit("malformed", field, "not JSON") from error
+    return as_object(value, field), whole
+
+
+def _spans(body: bytes, resources: Sequence[Resource]) -> Iterator[Decoded]:
+    for resource in resources:
+        of_resource = _resource(resource.resource)
+        for spans in resource.scopes:
+            origin = _scope(spans.scope, of_resource)
+            places = spans.places
+            for start, end in zip(places[::2], places[1::2], strict=True):
+                yield _decode_span(body[start:end], origin)
+
+
+def _resource(raw: bytes) -> Origin:
+    """What the mapping reads of a resource; a fault only where that cannot be read."""
+    pairs: list[Pair] = []
+    kept: list[dict[str, Any]] = []
+    try:
+        members, whole = _read(raw, "resource")
+        for item in list_of(members, "attributes"):
+            attribute = as_object(item, "resource.attributes")
+            if attribute.get("key") in names.RESOURCE_ATTRIBUTES:
+                _check_utf8(attribute, "resource.attributes", whole=whole)
+                pairs.extend(pair_of(attribute, "resource.attributes", LEVELS_MAX))
+                kept.append({"key": attribute["key"], "value": attribute.get("value")})
+    except Unfit as error:
+        return Origin(fault=error.fault, kept=Enclosure(raw, b"", is_json=True).within())
+    enclosure = Enclosure(_written({"attributes": kept} if kept else {}), b"", is_json=True)
+    return Origin(tuple(pairs), kept=enclosure.within())
+
+
+def _scope(raw: bytes, of_resource: Origin) -> Origin:
+    try:
+        members, whole = _read(raw, "scope")
+        known = {key: text_of(members, key) for key in ("name", "version") if key in members}
+        _check_utf8(known, "scope", whole=whole)
+    except Unfit as error:
+        fault, kept = of_resource.fault or error.fault, of_resource.kept._replace(scope=raw)
+        return of_resource._replace(fault=fault, kept=kept.within())
+    return of_resource._replace(
+        scope_name=known.get("name", ""),
+        scope_version=known.get("version", ""),
+        kept=of_resource.kept._replace(scope=_written(known)).within(),
     )
 
 
-def _spans(envelope: dict[str, Any], *, whole: bool) -> Iterator[Decoded]:
-    count = 0
-    for resource_spans in _objects(envelope, "resourceSpans"):
-        of_resource = _resource(resource_spans.get("resource"))
-        for scope_spans in _objects(resource_spans, "scopeSpans"):
-            origin = _scope(scope_spans.get("scope"), of_resource)
-            raws = scope_spans.get("spans")
-            if raws is None:
-                continue
-            if not isinstance(raws, list):
-                raise InvalidRequest("spans", "must be an array")
-            count = counted(count, len(raws))
-            for raw in raws:
-                yield _decode_span(raw, origin, whole=whole)
+def _check_utf8(value: Any, field: str, *, whole: bool) -> None:
+    if not whole and _NOT_UTF8.search(json.dumps(value, ensure_ascii=False)):
+        raise Unfit("invalid_utf8", field, "not UTF-8")
 
 
-def _objects(parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    items = parent.get(name)
-    if items is None:
-        return []
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise InvalidRequest(name, "must be an array of objects")
-    return items
+def _written(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _resource(resource: Any) -> Origin:
-    """What the mapping reads of a resource; a fault only where that cannot be read."""
-    kept: list[Pair] = []
+def _decode_span(raw: bytes, origin: Origin) -> Decoded:
     try:
-        for item in list_of(as_object(resource, "resource"), "attributes"):
-            attribute = as_object(item, "resource.attributes")
-            if attribute.get("key") in names.RESOURCE_ATTRIBUTES:
-                kept.extend(pair_of(attribute, "resource.attributes", LEVELS_MAX))
-    except Unfit as error:
-        return Origin(fault=error.fault)
-    return Origin(tuple(kept))
-
-
-def _scope(scope: Any, of_resource: Origin) -> Origin:
-    try:
-        members = as_object(scope, "scope")
-        name, version = text_of(members, "name"), text_of(members, "version")
-    except Unfit as error:
-        return of_resource._replace(fault=of_resource.fault or error.fault)
-    return of_resource._replace(scope_name=name, scope_version=version)
-
-
-def _decode_span(raw: Any, origin: Origin, *, whole: bool) -> Decoded:
-    source = JsonText(raw)
-    try:
-        members = as_object(raw, "span")
+        members, whole = _read(raw, "span")
         attributes, fault = _attributes(members)
     except Unfit as error:
-        return Decoded(None, error.fault, source)
-    if not whole and _NOT_UTF8.search(json.dumps(raw, ensure_ascii=False)):
+        return Decoded(None, error.fault, raw, origin)
+    if not whole:
         fault = fault or Fault("invalid_utf8", "the span's JSON is not UTF-8")
     try:
-        return Decoded(_span(members, attributes, origin), fault or origin.fault, source)
+        return Decoded(_span(members, attributes, origin), fault or origin.fault, raw, origin)
     except Unfit as error:
         # Enough of the span to tell whether a rule takes it.
-        return Decoded(Span(b"", b"", b"", "", 0, 0, 0, attributes), error.fault, source)
+        return Decoded(Span(b"", b"", b"", "", 0, 0, 0, attributes), error.fault, raw, origin)
 
 
 def _attributes(members: dict[str, Any]) -> tuple[list[Pair], Fault | None]:

@@ -1,6 +1,7 @@
 """What became of a request's spans."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -8,7 +9,8 @@ class Outcome:
     """The numbers of one request that was taken, and what its client is told.
 
     `received` = `taken` + `rejected` + `not_kept`. `stored`, `duplicates` and `conflicts` are what
-    the ledger made of the taken ones, `quarantined` of the rejected ones.
+    the ledger made of the taken ones, `quarantined` of the rejected ones; `reasons` counts these.
+    `warned` says that the request hides spans that were not recognised.
     """
 
     received: int = 0
@@ -19,4 +21,6 @@ class Outcome:
     duplicates: int = 0
     conflicts: int = 0
     quarantined: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    warned: bool = False
     message: str = ""

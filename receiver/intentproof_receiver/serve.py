@@ -9,28 +9,35 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 from intentproof_store import HomeInvalid, Ledger, LedgerBehind, LedgerLocked, LedgerSettings
 
-from . import grpc_server
+from . import grpc_server, status_metrics
 from .client_certificates import MappingStore
 from .config import Config, load
 from .errors import Unusable
 from .export import Exporter
 from .exposure import check_exposure
 from .fair import FairPool
+from .grpc_health import GrpcHealth
 from .http_server import make_app
 from .https import CertificateProtocol, RenewedContext
 from .inflight import Budget
 from .intake import Intake
 from .keys import KeyStore
 from .logs import configure, log
-from .metrics import LedgerCollector, Metrics
+from .looplag import measure_loop
+from .metrics import Metrics
+from .native_output import NativeOutput
+from .observation import make_tracer, show_pressure, tell_of_encodings
 from .process import collect_young_objects, use_little_memory
+from .status_metrics import Watched
 from .tls import Certificates, tls_files
 from .usage import Usage
+from .watch import RequestTracer, WatchedIntake
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _FLAGS = ("grpc", "http", "tls_certificate", "tls_key", "tls_client_ca", "insecure")
@@ -71,11 +78,12 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; then drain, seal and return 0."""
     config = config_of(args)
     check_exposure(config)
-    configure(config.log_level)
     use_little_memory()
     collect_young_objects()
     try:
-        asyncio.run(serve(config, new_writer=args.new_writer))
+        with NativeOutput() as native:
+            configure(config.log_level)
+            asyncio.run(serve(config, native, new_writer=args.new_writer))
     except (LedgerLocked, LedgerBehind) as error:
         sys.stderr.write(f"intentproof-otel: {error}\n")
         return BLOCKED
@@ -106,7 +114,7 @@ class HttpServer(uvicorn.Server):
         self.listening.set()
 
 
-async def serve(config: Config, *, new_writer: bool = False) -> None:
+async def serve(config: Config, native: NativeOutput, *, new_writer: bool = False) -> None:
     """Take spans until a signal.
 
     1. Read certificates and bind both ports: what is missing is found before any acknowledgement.
@@ -124,6 +132,9 @@ async def serve(config: Config, *, new_writer: bool = False) -> None:
             config.grpc, message_bytes_max=config.message_bytes_max, certificates=certificates
         )
         stack.push_async_callback(grpc.stop, None)
+        tracer = make_tracer({grpc_port, listener.getsockname()[1]})
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         settings = _ledger_settings(config, new_writer=new_writer)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
@@ -131,16 +142,26 @@ async def serve(config: Config, *, new_writer: bool = False) -> None:
         stack.callback(usage.save)
         pool = FairPool(config.export_threads)
         stack.callback(pool.shutdown)
-        intake, http = _assemble(config, ledger, pool, usage, certificates)
+        metrics = Metrics()
+        native.listen(partial(tell_of_encodings, metrics))
+        intake, http = _assemble(config, ledger, pool, usage, certificates, metrics, tracer)
         grpc_server.add_export(grpc, intake)
+        health = GrpcHealth(grpc, grpc_server.SERVICE)
         stop = _signals()
         await grpc.start()
         answering = asyncio.create_task(http.serve(sockets=[listener]))
         await http.listening.wait()
+        background = [
+            asyncio.create_task(health.follow(lambda: ledger.status().healthy)),
+            asyncio.create_task(measure_loop(metrics.loop_lagged)),
+        ]
         _log_ready(config, ledger, grpc_port=grpc_port, http_port=listener.getsockname()[1])
         await stop.wait()  # (3)
         log(_log, logging.INFO, "draining")
         intake.draining = True  # (4)
+        for task in background:
+            task.cancel()
+        await health.drain()
         http.should_exit = True
         await asyncio.gather(grpc.stop(config.drain_seconds), answering)
     log(_log, logging.INFO, "closed")
@@ -182,9 +203,10 @@ def _assemble(
     pool: FairPool,
     usage: Usage,
     certificates: Certificates | None,
+    metrics: Metrics,
+    tracer: RequestTracer | None,
 ) -> "tuple[Intake, HttpServer]":
-    metrics = Metrics()
-    metrics.registry.register(LedgerCollector(ledger.status))
+    keys = KeyStore(config.home)
     if certificates is not None:
         metrics.registry.register(certificates)
     budget = Budget(
@@ -193,15 +215,18 @@ def _assemble(
         tenant_bytes_max=config.tenant_bytes_max,
         tenant_requests_max=config.tenant_requests_max,
     )
-    metrics.bytes_in_flight.set_function(lambda: budget.bytes_held)
+    watched = Watched(ledger=ledger.status, keys=keys.status, budget=budget)
+    status_metrics.register(metrics, config, watched)
     exporter = Exporter(
-        keys=KeyStore(config.home),
+        keys=keys,
         mappings=MappingStore(config.home),
         ledger=ledger,
         event_bytes_max=config.event_bytes_max,
     )
-    _show_pressure(metrics, budget, pool, exporter)
-    intake = Intake(exporter=exporter, budget=budget, metrics=metrics, pool=pool, usage=usage)
+    show_pressure(metrics, budget, pool, exporter)
+    intake = WatchedIntake(
+        exporter=exporter, budget=budget, metrics=metrics, pool=pool, usage=usage, tracer=tracer
+    )
     app = make_app(
         intake=intake,
         metrics=metrics,
@@ -222,20 +247,6 @@ def _assemble(
         certificates,
     )
     return intake, http
-
-
-def _show_pressure(metrics: Metrics, budget: Budget, pool: FairPool, exporter: Exporter) -> None:
-    """Where requests wait, of all tenants together."""
-    metrics.show(
-        "requests_waiting", "Requests that wait for a thread", lambda: pool.waiting.requests
-    )
-    metrics.show("bytes_waiting", "Bytes of requests that wait", lambda: pool.waiting.bytes)
-    metrics.show(
-        "decoding_waiting", "Requests that wait to be decoded", lambda: exporter.decoding.waiting
-    )
-    metrics.show(
-        "retry_delay_seconds", "What a refused request would be told now", budget.retry_delay
-    )
 
 
 def _log_ready(config: Config, ledger: Ledger, *, grpc_port: int, http_port: int) -> None:

@@ -85,7 +85,7 @@ class SortedSpans:
 
     def _take_span(self, decoded: Decoded) -> bool:
         """Whether the span became an event."""
-        span, fault, _ = decoded
+        span, fault = decoded.span, decoded.fault
         if fault is not None:
             if span is None or is_taken(span):
                 self._reject(fault.reason, fault.message, decoded)
@@ -114,7 +114,7 @@ class SortedSpans:
 
     def _reject(self, reason: str, message: str, span: Decoded) -> None:
         """A span that is kept in quarantine only."""
-        raw = bytes(span.raw)
+        raw = span.request()
         self._undecodable.append(Undecodable(raw, reason, message))
         self._bytes += len(raw)
         self.reasons[reason] += 1

@@ -5,21 +5,29 @@ some 32 levels. This one reads such a span, says what is wrong with it, and leav
 the caller. Depth is bounded by LEVELS_MAX, work by the number of bytes.
 """
 
+import logging
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from intentproof_schemas import KeyValues, Span, SpanEvent, SpanLink, Value
+
+from .tally import Tally
 
 LEVELS_MAX = 64  # contract §2; OpenTelemetry's AttributeValueDepthLimit
 EXCEPTION = "exception"  # the only span event whose attributes the mapping reads
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = 0, 1, 2, 3, 4, 5
 _VARINT_BYTES_MAX = 10
+_FIELDS_MAX = 1_000_000  # of one message: a byte may be one, and each takes a microsecond
 _U32 = 2**32 - 1
 _U64 = 2**64 - 1
 
+_log = logging.getLogger(__name__)
+STRINDEX_TEXTS = Tally()  # keys and values by index, which were treated as absent
+
 Pair = tuple[str, Value]
+Bytes: TypeAlias = bytes | memoryview
 
 
 class Fault(NamedTuple):
@@ -33,32 +41,53 @@ class Malformed(Exception):
     """Bytes that are not the protobuf wire format."""
 
 
-def read_fields(raw: bytes) -> Iterator[tuple[int, int, bytes]]:
+def warn_of_strindex() -> None:
+    """Count an index into a table that traces do not have; the first in a process is logged."""
+    if STRINDEX_TEXTS.add() == 1:
+        _log.warning("strindex_in_traces", extra={"fields": {"treated_as": "absent"}})
+
+
+def read_fields(raw: Bytes) -> Iterator[tuple[int, int, Bytes]]:
     """(tag, number, bytes) of each field of a message; `tag` is field number << 3 | wire type.
 
-    Raises Malformed. `number` is set for varints, `bytes` for the other wire types.
+    Raises Malformed. `number` is set for varints, `bytes` for the other wire types: of a
+    memoryview views, so that nested messages are not copied once a level. Groups, which OTLP does
+    not have, are passed over, at any depth.
     """
-    at, end = 0, len(raw)
+    at, end, groups, count = 0, len(raw), 0, 0
     while at < end:
+        count += 1
+        if count > _FIELDS_MAX:
+            raise Malformed(f"over {_FIELDS_MAX} fields")
         tag, at = _varint(raw, at)
         wire_type = tag & 7
+        if tag == wire_type:
+            raise Malformed(f"a field without a number at byte {at}")
+        number, size = 0, 0
         if wire_type == _VARINT:
             number, at = _varint(raw, at)
-            yield tag, number, b""
-            continue
-        if wire_type == _BYTES:
+        elif wire_type == _BYTES:
             size, at = _varint(raw, at)
         elif wire_type in (_FIXED64, _FIXED32):
             size = 8 if wire_type == _FIXED64 else 4
+        elif wire_type == _GROUP:
+            groups += 1
+            continue
+        elif wire_type == _END_GROUP and groups:
+            groups -= 1
+            continue
         else:
             raise Malformed(f"wire type {wire_type} at byte {at}")
         if size > end - at:
             raise Malformed(f"a field of {size} bytes at byte {at}, of which {end - at} are there")
-        yield tag, 0, raw[at : at + size]
+        if not groups:
+            yield tag, number, raw[at : at + size]
         at += size
+    if groups:
+        raise Malformed("a group that does not end")
 
 
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
+def _varint(raw: Bytes, at: int) -> tuple[int, int]:
     value = 0
     for index, byte in enumerate(raw[at : at + _VARINT_BYTES_MAX]):
         value |= (byte & 0x7F) << 7 * index
@@ -72,7 +101,7 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _unsigned(raw: bytes) -> int:
+def _unsigned(raw: Bytes) -> int:
     return int.from_bytes(raw, "little")
 
 
@@ -87,17 +116,18 @@ class LenientReader:
         if self.fault is None:
             self.fault = Fault(reason, message)
 
-    def text(self, raw: bytes, field: str) -> str:
+    def text(self, raw: Bytes, field: str) -> str:
         """UTF-8 text; a fault and U+FFFD where it is not."""
         try:
-            return raw.decode()
+            return str(raw, "utf-8")
         except UnicodeDecodeError:
             self.blame("invalid_utf8", f"{field} is not UTF-8")
-            return raw.decode(errors="replace")
+            return str(raw, "utf-8", "replace")
 
-    def pair(self, raw: bytes, field: str, levels: int = LEVELS_MAX) -> Pair | None:
+    def pair(self, raw: Bytes, field: str, levels: int = LEVELS_MAX) -> Pair | None:
         """A KeyValue; None where its key is an index into a table that traces do not have."""
-        key, value, by_index = "", b"", False
+        key, by_index = "", False
+        value: Bytes = b""
         for tag, number, content in read_fields(raw):
             if tag == 0x0A:
                 key = self.text(content, f"a key of {field}")
@@ -106,10 +136,11 @@ class LenientReader:
             elif tag == 0x18:
                 by_index = number != 0
         if by_index and not key:
+            warn_of_strindex()
             return None
         return key, self.value(value, f"{field}[{key[:80]!r}]", levels)
 
-    def value(self, raw: bytes, field: str, levels: int = LEVELS_MAX) -> Value:
+    def value(self, raw: Bytes, field: str, levels: int = LEVELS_MAX) -> Value:
         """An AnyValue. Values nested deeper than `levels` are a fault and read as None."""
         value: Value = None
         for tag, number, content in read_fields(raw):
@@ -124,12 +155,12 @@ class LenientReader:
             elif tag in (0x2A, 0x32):
                 value = self._nested(tag, content, field, levels)
             elif tag == 0x3A:
-                value = content
+                value = bytes(content)
             elif tag == 0x40:
-                value = None
+                warn_of_strindex()
         return value
 
-    def _nested(self, tag: int, raw: bytes, field: str, levels: int) -> Value:
+    def _nested(self, tag: int, raw: Bytes, field: str, levels: int) -> Value:
         if levels <= 0:
             self.blame("nesting", f"{field} is nested deeper than {LEVELS_MAX} levels")
             return None
@@ -139,7 +170,7 @@ class LenientReader:
         pairs = (self.pair(item, field, levels - 1) for item in items)
         return KeyValues(pair for pair in pairs if pair is not None)
 
-    def inside(self, raw: bytes, field: str) -> list[tuple[int, int, bytes]]:
+    def inside(self, raw: Bytes, field: str) -> list[tuple[int, int, Bytes]]:
         """The fields of a message whose damage does not make the attributes unreadable."""
         try:
             return list(read_fields(raw))
@@ -147,7 +178,7 @@ class LenientReader:
             self.blame("malformed", f"{field}: {error}")
             return []
 
-    def pairs(self, items: list[bytes], field: str) -> list[Pair]:
+    def pairs(self, items: list[Bytes], field: str) -> list[Pair]:
         """A repeated KeyValue outside the span's own attributes."""
         result = []
         for raw in items:
@@ -160,7 +191,7 @@ class LenientReader:
                     result.append(pair)
         return result
 
-    def event(self, raw: bytes) -> SpanEvent:
+    def event(self, raw: Bytes) -> SpanEvent:
         """A span event; its attributes are kept where the mapping reads them."""
         name, attributes = "", []
         for tag, _, content in self.inside(raw, "events"):
@@ -171,22 +202,22 @@ class LenientReader:
         pairs = self.pairs(attributes, "events.attributes")
         return SpanEvent(name, pairs if name == EXCEPTION else ())
 
-    def link(self, raw: bytes) -> SpanLink:
+    def link(self, raw: Bytes) -> SpanLink:
         """A span link."""
         trace_id = span_id = b""
         attributes = []
         for tag, _, content in self.inside(raw, "links"):
             if tag == 0x0A:
-                trace_id = content
+                trace_id = bytes(content)
             elif tag == 0x12:
-                span_id = content
+                span_id = bytes(content)
             elif tag == 0x1A:
                 self.text(content, "links.trace_state")
             elif tag == 0x22:
                 attributes.append(content)
         return SpanLink(trace_id, span_id, self.pairs(attributes, "links.attributes"))
 
-    def status(self, raw: bytes) -> tuple[int, str]:
+    def status(self, raw: Bytes) -> tuple[int, str]:
         """A span's status: code and message."""
         code, message = 0, ""
         for tag, number, content in self.inside(raw, "status"):
@@ -212,9 +243,9 @@ def read_span(raw: bytes) -> tuple[Span | None, Fault | None]:
 
 def _read_span(raw: bytes, reader: LenientReader) -> Span:
     numbers: dict[int, int] = {}
-    last: dict[int, bytes] = {}
-    repeated: dict[int, list[bytes]] = {0x4A: [], 0x5A: [], 0x6A: []}
-    for tag, number, content in read_fields(raw):
+    last: dict[int, Bytes] = {}
+    repeated: dict[int, list[Bytes]] = {0x4A: [], 0x5A: [], 0x6A: []}
+    for tag, number, content in read_fields(memoryview(raw)):
         if tag in repeated:
             repeated[tag].append(content)
         elif tag & 7 == _VARINT:
@@ -225,9 +256,9 @@ def _read_span(raw: bytes, reader: LenientReader) -> Span:
     pairs = [reader.pair(item, "attributes") for item in repeated[0x4A]]
     code, message = reader.status(last.get(0x7A, b""))
     return Span(
-        trace_id=last.get(0x0A, b""),
-        span_id=last.get(0x12, b""),
-        parent_span_id=last.get(0x22, b""),
+        trace_id=bytes(last.get(0x0A, b"")),
+        span_id=bytes(last.get(0x12, b"")),
+        parent_span_id=bytes(last.get(0x22, b"")),
         name=reader.text(last.get(0x2A, b""), "name"),
         kind=_signed(numbers.get(0x30, 0), 32),
         start_ns=_unsigned(last.get(0x39, b"")),

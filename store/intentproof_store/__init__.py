@@ -8,6 +8,7 @@ from .errors import (
     LedgerLocked,
     NoteInvalid,
     ProofInvalid,
+    QuarantineDamaged,
     QueryFailed,
     QueryRefused,
     StoreBusy,
@@ -27,9 +28,10 @@ from .lookups import (
     told_of_event,
     told_of_trace,
 )
-from .present import document, item
+from .present import cell, document, item, lines, shown
 from .quarantine import Undecodable
 from .reader import Reader
+from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
@@ -49,6 +51,8 @@ __all__ = [
     "NoteInvalid",
     "Piece",
     "ProofInvalid",
+    "QuarantineDamaged",
+    "Quarantined",
     "QueryFailed",
     "QueryRefused",
     "Reader",
@@ -61,12 +65,18 @@ __all__ = [
     "Told",
     "TraceIdInvalid",
     "Undecodable",
+    "cell",
     "document",
     "event_columns",
     "item",
     "joined",
     "json_piece",
+    "lines",
+    "quarantined",
+    "read_quarantined",
     "read_trace_id",
+    "shown",
+    "tells_again",
     "told_of_correlation",
     "told_of_event",
     "told_of_trace",

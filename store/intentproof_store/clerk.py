@@ -15,6 +15,8 @@ forgotten. Steps of sealing, and what a crash after each leaves behind:
 import logging
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +87,13 @@ class Clerk:
         self._done = done
         self._trees: dict[str, TileTree] = {}
         self._jobs: queue.SimpleQueue[CheckpointJob | SealJob | None] = queue.SimpleQueue()
-        self._seals = 0
+        self.seals = 0
+        self._waiting: deque[float] = deque()  # when each job that is not done was queued
         self._idle = threading.Condition()
         self._closing = threading.Event()
         self._given_up: set[str] = set()
         self.fault: str | None = None
+        self.faults = 0
         self._thread = threading.Thread(target=self._run, name="intentproof-clerk", daemon=True)
 
     def start(self) -> None:
@@ -103,13 +107,25 @@ class Clerk:
     def submit(self, job: CheckpointJob | SealJob) -> None:
         """Queue a job."""
         with self._idle:
-            self._seals += isinstance(job, SealJob)
+            self.seals += isinstance(job, SealJob)
+            self._waiting.append(time.monotonic())
         self._jobs.put(job)
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that are not done. Any thread."""
+        return len(self._waiting)
+
+    @property
+    def oldest_job(self) -> float:
+        """When the oldest job that is not done was queued, monotonic; 0 if none. Any thread."""
+        with self._idle:
+            return self._waiting[0] if self._waiting else 0.0
 
     def wait_below(self, seals: int, timeout: float) -> bool:
         """Block until fewer than `seals` segments wait to be sealed; whether that came in time."""
         with self._idle:
-            return self._idle.wait_for(lambda: self._seals < seals, timeout)
+            return self._idle.wait_for(lambda: self.seals < seals, timeout)
 
     def close(self) -> bool:
         """Finish what is queued, trying each job once more at most; whether all was done."""
@@ -122,7 +138,8 @@ class Clerk:
         while (job := self._jobs.get()) is not None:
             self._finish(job)
             with self._idle:
-                self._seals -= isinstance(job, SealJob)
+                self.seals -= isinstance(job, SealJob)
+                self._waiting.popleft()
                 self._idle.notify_all()
 
     def _finish(self, job: CheckpointJob | SealJob) -> None:
@@ -132,9 +149,10 @@ class Clerk:
                 self._do(job)
             except (OSError, StoreError, pa.ArrowException) as error:
                 self.fault = f"{type(error).__name__}: {error}"
+                self.faults += 1
                 _log.error(
                     "a job of the clerk failed",
-                    extra={"tenant": job.tenant, "job": type(job).__name__, "error": str(error)},
+                    extra={"fields": {"job": type(job).__name__, "reason": str(error)}},
                 )
                 if self._closing.is_set():
                     self._given_up.add(job.tenant)

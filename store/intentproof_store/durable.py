@@ -5,11 +5,13 @@ Nothing else in this room renames or fsyncs a file of the store.
 
 import ctypes
 import os
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_ASIDE = re.compile(r"\..+\.[0-9]+\.[0-9]+\.tmp")
 _SYNCFS_MIN = 4  # files from which one call for the whole file system is cheaper
 
 
@@ -76,9 +78,15 @@ def _sync_all(paths: Sequence[Path]) -> None:
         os.close(descriptor)
 
 
-def create_file(path: Path, content: bytes, *, mode: int = 0o644) -> bool:
-    """Put `content` at `path` in one step if nothing is there; whether it was put. Blocks."""
-    aside = _write_aside(path, content, mode)
+def create_file(
+    path: Path, content: bytes, *, mode: int = 0o644, aside: Path | None = None
+) -> bool:
+    """Put `content` at `path` in one step if nothing is there; whether it was put. Blocks.
+
+    `aside` is where it is written first, on the same file system; by default beside `path`.
+    """
+    make_folder(path.parent)
+    aside = _write_aside(path, content, mode, aside=aside)
     try:
         os.link(aside, path)  # unlike rename, fails where the name exists
     except FileExistsError:
@@ -95,6 +103,13 @@ def move_into_place(finished: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def clear_asides(folder: Path, *, below: bool) -> None:
+    """Delete what a kill left half written in a folder, and below; nobody may be writing there."""
+    for path in folder.rglob(".*") if below else folder.glob(".*"):
+        if _ASIDE.fullmatch(path.name):
+            path.unlink()
+
+
 def sync_file(path: Path) -> None:
     """Make a file's bytes durable. Blocks on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -104,9 +119,11 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_aside(path: Path, content: bytes, mode: int, *, sync: bool = True) -> Path:
-    make_folder(path.parent)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+def _write_aside(
+    path: Path, content: bytes, mode: int, *, sync: bool = True, aside: Path | None = None
+) -> Path:
+    aside = aside or path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    make_folder(aside.parent)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         try:

@@ -16,6 +16,7 @@
   + QueryFailed             the SQL engine could not run it
   + StoreMissing            no store where one was looked for
   + TraceIdInvalid          not a trace id
+  + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
 from pathlib import Path
@@ -101,3 +102,7 @@ class TraceIdInvalid(StoreError, ValueError):
 
     def __init__(self, trace_id: str) -> None:
         super().__init__(f"{trace_id!r} is not a trace id: 32 hex digits, not all zero")
+
+
+class QuarantineDamaged(StoreError):
+    """A file of quarantine that is missing, or is not what its leaf commits to."""

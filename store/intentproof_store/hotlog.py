@@ -18,6 +18,7 @@ from .frames import Damage, Frame, encode_frame, read_frame, scan, write_rows
 
 _SUFFIX = ".frames"
 _RECOVERED = f"-r{_SUFFIX}"
+_UNFINISHED = ".unfinished"
 FILE_BYTES = 64 << 20
 
 
@@ -59,6 +60,12 @@ def hot_files(hot: Path, writer: str) -> list[Path]:
 
 def _order(path: Path) -> tuple[str, bool]:
     return path.name.split(".")[0].removesuffix("-r"), path.name.endswith(_RECOVERED)
+
+
+def clear_unfinished(hot: Path, writer: str) -> None:
+    """Delete what a recovery was writing when it was killed; only the writer's own process may."""
+    for path in (hot / writer).glob(f"*{_UNFINISHED}"):
+        path.unlink()
 
 
 def hot_writers(hot: Path) -> list[str]:
@@ -209,7 +216,7 @@ class HotLog:
         Until the new file has its name, the old ones count; from then on, it does.
         """
         path = self._folder / f"{self._number:020d}{_RECOVERED}"
-        self._open_file(path.with_suffix(".unfinished"))
+        self._open_file(path.with_suffix(_UNFINISHED))
         refs = [self._append_here([frame])[0] for frame in frames]
         self._path.rename(path)
         sync_folder(self._folder)

@@ -127,8 +127,15 @@ class Layout:
 
     @property
     def unfinished(self) -> Path:
-        """Where segments are written before they are moved into place; no reader looks here."""
+        """Where a writer writes what is moved into a folder of several; no reader looks here.
+
+        What stands here begins with the writer's id, who deletes at its start what a kill left.
+        """
         return self.root / "unfinished"
+
+    def unfinished_quarantine(self, tenant: str, writer: str) -> Path:
+        """One file of a writer on its way into the tenant's quarantine."""
+        return self.unfinished / f"{writer}-{check_tenant(tenant)}.quarantine"
 
     def tenant_events(self, tenant: str) -> Path:
         """One tenant's segments."""

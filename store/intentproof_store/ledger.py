@@ -42,7 +42,11 @@ class TenantStatus:
 
 @dataclass(frozen=True)
 class LedgerStatus:
-    """The ledger in numbers. `fault` names what keeps it from taking or sealing events."""
+    """The ledger in numbers. `fault` names what keeps it from taking or sealing events.
+
+    `hot_seconds` and `unsigned_seconds` are the ages of what has waited longest for a segment and
+    for a checkpoint, 0 where nothing waits; `jobs` wait for the clerk, `seals` of them to seal.
+    """
 
     writer: str
     tenants: dict[str, TenantStatus]
@@ -53,6 +57,15 @@ class LedgerStatus:
     frames: int
     sealed_segments: int
     fsync_seconds_total: float
+    fsyncs: int = 0
+    refused: int = 0
+    hot_bytes: int = 0
+    hot_seconds: float = 0.0
+    unsigned_seconds: float = 0.0
+    jobs: int = 0
+    seals: int = 0
+    clerk_faults: int = 0
+    clock_steps_back: int = 0
 
 
 class Ledger:
@@ -115,6 +128,8 @@ class Ledger:
     def status(self) -> LedgerStatus:
         """The ledger in numbers. Never blocks on the disk."""
         writer = self._writer
+        logs = dict(writer.logs)
+        now = time.monotonic()
         tenants = {
             tenant: TenantStatus(
                 size=log.size,
@@ -125,7 +140,7 @@ class Ledger:
                 conflicts=log.totals.conflicts,
                 quarantined=log.totals.quarantined,
             )
-            for tenant, log in list(writer.logs.items())
+            for tenant, log in logs.items()
         }
         fault = writer.fault or writer.clerk.fault
         return LedgerStatus(
@@ -138,6 +153,17 @@ class Ledger:
             frames=writer.frames,
             sealed_segments=writer.segments,
             fsync_seconds_total=writer.fsync_seconds,
+            fsyncs=writer.fsyncs,
+            refused=writer.refused,
+            hot_bytes=sum(log.hot_bytes for log in logs.values()),
+            hot_seconds=_age(now, [log.hot_since for log in logs.values()]),
+            unsigned_seconds=_age(
+                now, [writer.clerk.oldest_job, *(log.unsigned_since for log in logs.values())]
+            ),
+            jobs=writer.clerk.jobs,
+            seals=writer.clerk.seals,
+            clerk_faults=writer.clerk.faults,
+            clock_steps_back=writer.clock_steps_back,
         )
 
     def close(self) -> None:
@@ -160,3 +186,8 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _age(now: float, moments: Sequence[float]) -> float:
+    """Seconds since the earliest of these moments, of which 0 is none."""
+    return max([now - moment for moment in moments if moment], default=0.0)

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 
 from .checkpoints import Signer, checkpoint_sizes
 from .clerk import SealJob
-from .columns import COLUMNS
 from .durable import write_file
 from .errors import LedgerBehind, NoteInvalid, StoreError
 from .hotlog import HotLog, NewFrame
@@ -106,8 +105,11 @@ class LogFactory:
         """The state of a log without leaves."""
         log = TenantLog(
             tenant=tenant,
-            sameness=Sameness(look_up=self._look_up, today=day),
-            quarantine=Quarantine(self._layout.quarantine(tenant)),
+            sameness=Sameness(look_up=self._look_up, today=day, aside=self._settings.hot),
+            quarantine=Quarantine(
+                self._layout.quarantine(tenant),
+                aside=self._layout.unfinished_quarantine(tenant, self._identity.writer),
+            ),
             size=0,
             day=day,
         )
@@ -184,11 +186,11 @@ def _read_early(path: Path) -> list[list[str]]:
 
 
 def _last_received_ns(segment: Segment) -> int:
-    """The latest receipt in a segment, by its statistics."""
-    metadata = pq.read_metadata(segment.path)
-    at = COLUMNS.index("received_ns")
-    groups = (metadata.row_group(n).column(at).statistics for n in range(metadata.num_row_groups))
-    return max((group.max for group in groups if group is not None), default=0)
+    """When its last leaf was received: behind a step back of the clock not the latest moment."""
+    last = [("log_index", "==", segment.name.last)]
+    table = pq.read_table(segment.path, columns=["received_ns"], filters=last, partitioning=None)
+    received_ns: int = table.column(0)[0].as_py()
+    return received_ns
 
 
 def _leaf_hashes_from(segment: Segment, first: int) -> bytes:

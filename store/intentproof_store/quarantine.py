@@ -23,7 +23,8 @@ from .layout import quarantine_file
 class Undecodable:
     """A span that a rule takes, or that cannot be read, and cannot become an event.
 
-    `raw` are its bytes as received, `reason` a stable word that quotes nothing of the span.
+    `raw` are a request of it alone, with its bytes as received, and `reason` a stable word that
+    quotes nothing of the span.
     """
 
     raw: bytes
@@ -32,10 +33,14 @@ class Undecodable:
 
 
 class Quarantine:
-    """One tenant's quarantine folder, as one writer uses it. One thread only."""
+    """One tenant's quarantine folder, as one writer uses it. One thread only.
 
-    def __init__(self, folder: Path) -> None:
+    Writers share the folder, so each writes to a path of its own, `aside`, before.
+    """
+
+    def __init__(self, folder: Path, *, aside: Path) -> None:
         self._folder = folder
+        self._aside = aside
         self._secret = secrets.token_bytes(32)
         self._unread: list[str] = []
         self._kept: set[bytes] = set()
@@ -53,7 +58,8 @@ class Quarantine:
             return None
         salt = os.urandom(QUARANTINE_SALT_BYTES)
         sha256 = commitment(QUARANTINE_DOMAIN, salt, item.raw)
-        create_file(self._folder / quarantine_file(sha256), salt + item.raw)
+        path = self._folder / quarantine_file(sha256)
+        create_file(path, salt + item.raw, aside=self._aside)
         detail = {"reason": item.reason, "sha256": sha256, "size": len(item.raw)}
         self._staged[digest] = detail
         return detail

@@ -16,9 +16,9 @@ import orjson
 
 from .checkpoints import Signer, checkpoint_sizes
 from .clerk import SealJob
-from .durable import make_folder
+from .durable import clear_asides, make_folder
 from .errors import LedgerBehind
-from .hotlog import HotLog
+from .hotlog import HotLog, clear_unfinished
 from .identity import Identity, last_checkpoints, load_identity
 from .layout import Layout, date_of
 from .lock import WriterLock
@@ -82,7 +82,7 @@ def _recover(
     settings: LedgerSettings, layout: Layout, locks: Locks, clock_ns: Callable[[], int]
 ) -> Recovered:
     identity = load_identity(settings.home, settings.log_name, new_writer=settings.new_writer)
-    _clear_unfinished(layout, identity.writer)
+    _clear_unfinished(settings, layout, identity.writer)
     remembered = _remembered(identity.home)
     signer = Signer(layout, identity, remembered)
     former = _former_checkpoints(identity, remembered)
@@ -137,10 +137,14 @@ def _remembered(home: Path) -> dict[str, bytes]:
     return {note.partition("\n")[0]: note.encode() for note in notes}
 
 
-def _clear_unfinished(layout: Layout, writer: str) -> None:
-    if layout.unfinished.is_dir():
-        for path in layout.unfinished.glob(f"{writer}-*"):
-            path.unlink()
+def _clear_unfinished(settings: LedgerSettings, layout: Layout, writer: str) -> None:
+    """Delete what a kill left half written, where nobody but this writer writes."""
+    for path in layout.unfinished.glob(f"{writer}-*"):
+        path.unlink()
+    for tenant in layout.tenants():
+        clear_asides(layout.log(tenant, writer), below=True)
+    clear_asides(settings.home, below=False)
+    clear_unfinished(settings.hot, writer)
 
 
 def _segments_of(layout: Layout, tenant: str, identity: Identity) -> list[Segment]:

@@ -46,16 +46,19 @@ Places = list[tuple[Generation, Array]]  # where each id of a batch stands, newe
 
 
 class Sameness:
-    """What one log knows of the events it holds. One thread only."""
+    """What one log knows of the events it holds. One thread only.
 
-    def __init__(self, *, look_up: LookUp, today: str) -> None:
+    `aside` is a folder on local disk where it may keep what it can make again.
+    """
+
+    def __init__(self, *, look_up: LookUp, today: str, aside: Path) -> None:
         self._digests = Digests()
         self._look_up = look_up
         self._open = Generation(today)
         self._durable = 0  # how many ids of the open table are; those behind are staged
         self._staged: dict[bytes, bytes] = {}
         self._older: list[Generation] = []
-        self._runs = IdRuns(self._digests.ids)
+        self._runs = IdRuns(self._digests.ids, aside)
         self._early: set[bytes] = set()
         self._fetched: dict[bytes, bytes] = {}
         self._partial: dict[bytes, bytes] = {}

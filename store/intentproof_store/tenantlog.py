@@ -1,5 +1,6 @@
 """One tenant's log as the writer sees it: where it ends, what is hot, what is the same again."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -54,6 +55,7 @@ class TenantLog:
     unsigned_genesis: bytes | None = None
     checkpoint_due: float = 0.0
     checkpoint_size: int = 0
+    unsigned_since: float = 0.0
     totals: Appended = Appended()
 
     def admit(self, maker: RowMaker, arrivals: Sequence[Arrival], today: str) -> list[Appended]:
@@ -125,6 +127,8 @@ class TenantLog:
 
     def took(self, refs: Sequence[FrameRef], hashes: bytes) -> None:
         """Count frames that are durable, and the hashes of their leaves."""
+        if refs and not self.unsigned_since:
+            self.unsigned_since = time.monotonic()
         for ref in refs:
             self.refs.append(ref)
             self.size = ref.end
@@ -148,6 +152,7 @@ class TenantLog:
         self.refs, self.hot_rows, self.hot_bytes, self.hot_since = [], 0, 0, 0.0
         self.hashes.clear()
         self.checkpoint_size = self.size
+        self.unsigned_since = 0.0
         self.day = next_day
         return job
 
@@ -158,4 +163,5 @@ class TenantLog:
         job = CheckpointJob(self.tenant, bytes(self.hashes), self.size)
         self.hashes.clear()
         self.checkpoint_size = self.size
+        self.unsigned_since = 0.0
         return job

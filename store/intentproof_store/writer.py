@@ -64,7 +64,10 @@ class Writer:
         self.fault: str | None = None
         self.frames = 0
         self.segments = 0
+        self.fsyncs = 0
         self.fsync_seconds = 0.0
+        self.refused = 0
+        self.clock_steps_back = 0
 
     def run(self) -> None:
         """Take, decide, write, answer; until the queue ends. Then seal everything."""
@@ -131,6 +134,7 @@ class Writer:
 
     def _refuse(self, group: Sequence[Submission], error: StoreUnavailable) -> None:
         self._arrivals.settle(group)
+        self.refused += len(group)
         for item in group:
             item.future.set_exception(error)
 
@@ -148,6 +152,7 @@ class Writer:
             maker = RowMaker(tenant, self._writer_id, received_ns)
             if received_ns < log.last_received_ns - _STEP_BACK_NS:
                 maker.add_detail("gap", _step_back(log.last_received_ns, received_ns))
+                self.clock_steps_back += 1
             for item in items:
                 ids = log.sameness.early(item.arrival.events, received_ns)
                 early += [(tenant, event_id) for event_id in ids]
@@ -169,6 +174,7 @@ class Writer:
         started = time.perf_counter()
         refs = self._hot.append(frames) if frames else []
         self.fsync_seconds += time.perf_counter() - started
+        self.fsyncs += bool(frames)
         self.frames += len(refs)
         now = time.monotonic()
         by_tenant = {ref.tenant: ref for ref in refs}

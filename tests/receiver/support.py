@@ -23,9 +23,10 @@ from intentproof_receiver.inflight import Budget
 from intentproof_receiver.intake import Intake
 from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.keys import KeyStore
-from intentproof_receiver.metrics import LedgerCollector, Metrics
+from intentproof_receiver.metrics import Metrics
 from intentproof_receiver.quotas import NO_QUOTAS, Quotas
 from intentproof_receiver.serve import HttpServer, bind
+from intentproof_receiver.status_metrics import LedgerCollector
 from intentproof_receiver.usage import Usage
 from intentproof_schemas import ExecutionEvent
 from intentproof_store import Appended, LedgerStatus, Undecodable

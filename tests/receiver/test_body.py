@@ -2,13 +2,23 @@
 
 import asyncio
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
+import cramjam
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 from intentproof_receiver.body import decoder_of, read_body, unpack
-from intentproof_receiver.errors import InvalidRequest, TooLarge, Unavailable
+from intentproof_receiver.errors import (
+    InvalidRequest,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+)
 from intentproof_receiver.inflight import Budget, Lease
 
 LIMIT = 1 << 20
@@ -70,6 +80,8 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "zstd": zstandard.ZstdCompressor().compress,
+    "snappy": lambda raw: bytes(cramjam.snappy.compress_raw(raw)),
+    "x-snappy-framed": lambda raw: bytes(cramjam.snappy.compress(raw)),
 }
 
 
@@ -87,12 +99,96 @@ def test_what_a_body_becomes_is_held_and_limited(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", sorted(COMPRESSED))
 def test_a_bomb_comes_in_small_steps(encoding: str) -> None:
-    """However much a body becomes, no step makes more than 8 MiB of it at once."""
+    """What a step of over 8 MiB makes is held before there is memory for it."""
+    body = COMPRESSED[encoding](bytes(32 << 20))
+    told: list[int] = []
     decoder = decoder_of(encoding, bytes_max=LIMIT)
     assert decoder is not None
-    steps = [len(step) for step in decoder.feed(COMPRESSED[encoding](bytes(32 << 20)))]
-    assert sum(steps) == 32 << 20
-    assert max(steps) <= 8 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            for _ in decoder.feed(body, refusing(told)):
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 18 << 20
+    finally:
+        tracemalloc.stop()
+    assert sum(told) == 32 << 20 if encoding == "snappy" else max(told) <= 8 << 20
+
+
+def test_a_block_gets_no_memory_before_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of snappy that is over the limit is refused before it is unpacked."""
+    body = COMPRESSED["snappy"](bytes(2 * LIMIT))
+    unpacked: list[bytes] = []
+    monkeypatch.setattr(cramjam.snappy, "decompress_raw", unpacked.append)
+    with pytest.raises(TooLarge):
+        unpack(body, decoder_of("snappy", bytes_max=LIMIT), bytes_max=LIMIT, lease=budget()[1])
+    assert not unpacked
+
+
+def refusing(told: list[int]) -> Callable[[int], None]:
+    def hold(more: int) -> None:
+        told.append(more)
+        if sum(told) > 9 << 20:
+            raise TooLarge("over the limit")
+
+    return hold
+
+
+@pytest.mark.parametrize("encoding", sorted(COMPRESSED))
+@pytest.mark.parametrize("cut", [1, 3, 9, 30])
+def test_a_stream_that_is_cut_short(encoding: str, cut: int) -> None:
+    """Of a body whose end is missing nothing is taken."""
+    body = COMPRESSED[encoding](bytes(range(256)) * 300)
+    with pytest.raises(InvalidRequest):
+        unpack(
+            body[:-cut], decoder_of(encoding, bytes_max=LIMIT), bytes_max=LIMIT, lease=budget()[1]
+        )
+
+
+@pytest.mark.parametrize("encoding", sorted(COMPRESSED))
+@given(garbage=st.binary(min_size=1, max_size=200), begins=st.booleans())
+def test_garbage_is_refused(encoding: str, garbage: bytes, begins: bool) -> None:  # noqa: FBT001
+    """Whatever a body is, it becomes bytes within the limit or is refused, and nothing else."""
+    body = COMPRESSED[encoding](b"x" * 99)[:15] + garbage if begins else garbage
+    with suppress(InvalidRequest, TooLarge):
+        made = unpack(
+            body, decoder_of(encoding, bytes_max=LIMIT), bytes_max=LIMIT, lease=budget()[1]
+        )
+        assert len(made) <= LIMIT
+
+
+def test_a_size_that_snappy_only_claims() -> None:
+    """A block that says it becomes more than its bytes can is refused, and gets no memory."""
+    for claimed in (b"\xff\xff\xff\xff\x0f", b"\x80\x80\x04"):  # 4 GiB; 64 KiB
+        with pytest.raises(InvalidRequest, match="not snappy"):
+            unpack(
+                claimed + b"\x04ab",
+                decoder_of("snappy", bytes_max=LIMIT),
+                bytes_max=LIMIT,
+                lease=budget()[1],
+            )
+
+
+def test_snappy_that_is_framed_is_known_by_its_beginning() -> None:
+    """Older Collectors frame what they call snappy; a checksum that is wrong is refused."""
+    framed = COMPRESSED["x-snappy-framed"](b"ab" * 50_000)
+    held, lease = budget()
+    made = unpack(framed, decoder_of("snappy", bytes_max=LIMIT), bytes_max=LIMIT, lease=lease)
+    assert made == b"ab" * 50_000
+    assert held.bytes_held == 100_000
+    for padding in (b"\xfe\x02\x00\x00a", b"\xfe\x02", b"\x00"):  # each is cut short
+        decoder = decoder_of("snappy", bytes_max=LIMIT)
+        with pytest.raises(InvalidRequest):
+            unpack(framed + padding, decoder, bytes_max=LIMIT, lease=lease)
+    damaged = framed[:14] + bytes((framed[14] ^ 1,)) + framed[15:]
+    with pytest.raises(InvalidRequest):
+        unpack(damaged, decoder_of("snappy", bytes_max=LIMIT), bytes_max=LIMIT, lease=lease)
+
+
+def test_an_unknown_encoding_is_told_the_known_ones() -> None:
+    """The answer to an encoding that is not taken names those that are."""
+    with pytest.raises(UnsupportedMedia, match=r"'lz4': one of identity, gzip.*x-snappy-framed"):
+        decoder_of("lz4", bytes_max=LIMIT)
 
 
 def with_window(bits: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from intentproof_receiver import attributes, decode, wire
 from intentproof_receiver.decode import Block, Decoded, Origin, decode_protobuf
 from intentproof_receiver.errors import InvalidRequest, ReceiverError, TooLarge
+from intentproof_receiver.tally import Tally
 from intentproof_receiver.wire import Fault, read_span
 from intentproof_schemas import KeyValues, Span, is_taken
 from opentelemetry.proto.common.v1.common_pb2 import (
@@ -235,6 +237,16 @@ def test_too_many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
         spans_of(decode_protobuf(request_bytes(*[b""] * 4)))
 
 
+@pytest.mark.parametrize(
+    "body", [b"\x0a\x00" * 5, field_bytes(1, b"\x12\x00" * 4), b"\x20\x00" * 5]
+)
+def test_too_many_empty_envelopes(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """Resources and scopes are counted: 64 MiB may hold 33 million of them, each looked at."""
+    monkeypatch.setattr(decode, "ENVELOPES_MAX", 4)
+    with pytest.raises(TooLarge):
+        decode_protobuf(body)
+
+
 @pytest.mark.parametrize("maps", [False, True])
 @pytest.mark.parametrize("levels", [1, 31, 40, 64])
 def test_deep_values_are_taken(levels: int, maps: bool) -> None:  # noqa: FBT001
@@ -296,6 +308,7 @@ def test_invalid_utf8(more: bytes, field: str) -> None:
         b"\x0b",
         b"\x39\x01",
         b"\x08",
+        b"\x02\x00",
     ],
 )
 def test_unreadable_attributes(raw: bytes) -> None:
@@ -368,9 +381,11 @@ def test_events_keep_what_the_mapping_reads() -> None:
     assert [event.attributes for event in whole(message).events] == [(), [("k", "v")]]
 
 
-def test_string_indices_are_absent(caplog: pytest.LogCaptureFixture) -> None:
+def test_string_indices_are_absent(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Indices into a string table, which traces do not have, read as absent and are logged."""
-    attributes.warn_of_strindex.cache_clear()
+    monkeypatch.setattr(wire, "STRINDEX_TEXTS", Tally())
     message = span_message()
     message.attributes.add(key_strindex=3).value.string_value = "v"
     message.attributes.add(key="k").value.string_value_strindex = 4
@@ -384,6 +399,39 @@ def test_unknown_fields_are_ignored() -> None:
     raw = span_message().SerializeToString() + field_bytes(99, b"\xff")
     assert whole(raw).name == "refund"
     assert read_span(raw + varint(98 << 3) + b"\x01")[1] is None
+
+
+def test_groups_are_passed_over() -> None:
+    """Groups, which OTLP does not have, are unknown fields, however deep; one cut short is not."""
+    deep = varint(99 << 3 | 3) * 20_000 + field_bytes(9, b"\xff") + varint(99 << 3 | 4) * 20_000
+    assert (
+        whole(span_message().SerializeToString() + deep).attributes
+        == whole(span_message()).attributes
+    )
+    for raw in (varint(99 << 3 | 3), varint(99 << 3 | 4)):
+        assert read_span(raw)[0] is None
+
+
+@pytest.mark.parametrize("piece", [b"\x0b", b"\x20\x00"])
+def test_a_span_of_too_many_fields_is_not_walked_to_its_end(piece: bytes) -> None:
+    """Beyond a million fields or opened groups a span is unreadable: one byte may be one."""
+    span, fault = read_span(piece * 1_000_001)
+    assert span is None
+    assert fault == Fault("malformed", "the span cannot be read: over 1000000 fields")
+
+
+def test_deep_and_large_values_are_not_copied_once_a_level() -> None:
+    """A span of 4 MiB that is nested 64 levels takes a few times its bytes, not 64 times."""
+    raw = field_bytes(1, b"x" * (4 << 20))
+    for _ in range(64):
+        raw = field_bytes(5, field_bytes(1, raw))
+    span = span_message().SerializeToString() + attribute_bytes(b"deep", raw)
+    tracemalloc.start()
+    try:
+        assert read_span(span)[1] is None
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_levels_match_the_contract() -> None:

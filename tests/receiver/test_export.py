@@ -36,6 +36,7 @@ from tests.receiver.support import (
     nested_value,
     request_bytes,
     span_message,
+    spans_of,
 )
 
 BAD_UTF8 = attribute_bytes(b"k", field_bytes(1, b"\xff"))
@@ -108,7 +109,8 @@ def test_fates(harness: Harness, raw: bytes, fate: str) -> None:
     assert {name: getattr(outcome, name) for name in expected} == expected
     assert outcome.rejected == outcome.quarantined
     if fate == "quarantined":
-        assert harness.ledger.undecodable[0][1].raw == raw
+        (one,) = spans_of(decode_protobuf(harness.ledger.undecodable[0][1].raw))
+        assert one.raw == raw
 
 
 @pytest.mark.parametrize(
@@ -198,9 +200,23 @@ def test_events_that_are_too_large(home: Path) -> None:
 
 
 def test_json_quarantine_keeps_the_span(harness: Harness) -> None:
-    """A JSON span in quarantine is its JSON text."""
-    harness.export(json_request(json_span(kind="SERVER")), Encoding.JSON)
-    assert b'"kind":"SERVER"' in harness.ledger.undecodable[0][1].raw
+    """A JSON span in quarantine is its text as received, in a request of its own."""
+    odd = b'{"kind" : "SERVER", "attributes":[{"key":"intentproof.intent"}] ,"x":1e0}'
+    body = b'{"resourceSpans":[{"scopeSpans":[{"scope":{"name":"lib"},"spans":[{}, %b]}]}]}' % odd
+    harness.export(body, Encoding.JSON)
+    raw = harness.ledger.undecodable[0][1].raw
+    assert raw == (
+        b'{"resourceSpans":[{"resource":{},"scopeSpans":[{"scope":{"name":"lib"},"spans":[%b]}]}]}'
+        % odd
+    )
+
+
+def test_a_warning_and_a_rejection_are_both_told(harness: Harness) -> None:
+    """Where spans are rejected and names ignored, the client is told of both."""
+    body = json_request(json_span(kind="SERVER") | {"trace_id": "1"})
+    message = harness.export(body, Encoding.JSON).message
+    assert "malformed" in message
+    assert "trace_id: snake_case" in message
 
 
 def test_a_warning_rejects_nothing(harness: Harness) -> None:

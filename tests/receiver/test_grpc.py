@@ -1,6 +1,5 @@
 """OTLP over gRPC, against a real server."""
 
-import asyncio
 import gzip
 import threading
 import time
@@ -11,7 +10,6 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
-from intentproof_receiver import grpc_server
 from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.quotas import Quota, Quotas
 from intentproof_store import StoreUnavailable
@@ -90,7 +88,7 @@ def test_partial_success(service: Service, channel: grpc.Channel) -> None:
     assert answer.partial_success.rejected_spans == 2
     assert "invalid_utf8" in answer.partial_success.error_message
     assert len(service.ledger.events) == 2
-    assert service.ledger.undecodable[0][1].raw == bad
+    assert service.ledger.undecodable[0][1].raw.endswith(bad)
 
 
 def test_garbage_is_invalid(service: Service, channel: grpc.Channel) -> None:
@@ -214,28 +212,6 @@ def test_a_bomb_is_too_large(service: Service, channel: grpc.Channel) -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_keepalive_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pings every ten seconds, also between calls, are within what the server is set to allow."""
-    made: dict[str, int] = {}
-    server = grpc.aio.server
-
-    def remember(options: list[tuple[str, int]]) -> Any:
-        made.update(options)
-        return server(options=options)
-
-    monkeypatch.setattr("intentproof_receiver.grpc_server.grpc.aio.server", remember)
-
-    async def bound() -> None:
-        held, _ = grpc_server.bind("127.0.0.1:0", message_bytes_max=MESSAGE_BYTES_MAX)
-        await held.stop(None)
-
-    asyncio.run(bound())
-    assert made["grpc.keepalive_permit_without_calls"] == 1
-    assert made["grpc.http2.min_ping_interval_without_data_ms"] <= 10_000
-    assert made["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 10_000
-    assert made["grpc.max_connection_age_ms"] > made["grpc.max_connection_age_grace_ms"] > 0
-
-
 def test_draining(service: Service, channel: grpc.Channel) -> None:
     """While draining, new spans are refused with a delay in both trailers."""
     service.intake.draining = True
@@ -248,12 +224,12 @@ def test_draining(service: Service, channel: grpc.Channel) -> None:
 
 
 def test_no_message(service: Service, channel: grpc.Channel) -> None:
-    """A call without a message is INVALID_ARGUMENT."""
+    """A call without a message, as a cut connection leaves it, is not refused for good."""
     call: Any = channel.stream_unary(METHOD)
     with pytest.raises(grpc.RpcError) as caught:
         call(iter(()), metadata=[("x-api-key", service.key)], timeout=20)
     error: Any = caught.value
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_the_python_exporter(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intentproof_receiver.decode import Decoded, decode_protobuf
 from intentproof_receiver.errors import InvalidRequest, ReceiverError, TooLarge
-from intentproof_receiver.otlp_json import JsonText, decode_json
+from intentproof_receiver.otlp_json import decode_json
+from intentproof_receiver.wire import Fault
 from intentproof_schemas import KeyValues, Span, is_taken
 
 from tests.receiver.support import (
@@ -89,6 +91,7 @@ def test_ids_are_hexadecimal_in_either_case() -> None:
         ),
         ({"stringValue": None, "intValue": 2}, 2),
         ({"stringValueStrindex": 3}, None),
+        ({"stringValueStrindex": 3, "stringValue": "x"}, "x"),
         ({"laterValue": 1}, None),
         ({}, None),
         (None, None),
@@ -128,6 +131,7 @@ def test_events() -> None:
     [
         ({"kind": "SPAN_KIND_CLIENT"}, "malformed"),
         ({"kind": True}, "malformed"),
+        ({"kind": 2**31}, "malformed"),
         ({"status": {"code": "STATUS_CODE_ERROR"}}, "malformed"),
         ({"status": []}, "malformed"),
         ({"traceId": "AAECAwQFBgcICQoLDA0ODw=="}, "bad_id"),
@@ -162,6 +166,7 @@ UNREADABLE: list[Any] = [
     {"doubleValue": "nan"},
     {"doubleValue": True},
     {"doubleValue": 10**400},
+    {"doubleValue": "1e400"},
     {"bytesValue": "*"},
     {"bytesValue": 5},
     {"arrayValue": []},
@@ -184,7 +189,7 @@ def test_unreadable_attributes(span: Any) -> None:
     (one,) = decoded(span)
     assert one.span is None
     assert one.fault is not None
-    assert json.loads(bytes(one.raw)) == span
+    assert json.loads(one.raw) == span
 
 
 @pytest.mark.parametrize("levels", [40, 64])
@@ -205,16 +210,105 @@ def test_too_deep_values_are_a_fault() -> None:
 
 
 def test_bottomless_bodies_are_refused() -> None:
-    """JSON nested without bound is InvalidRequest, and no crash."""
-    with pytest.raises(InvalidRequest):
-        spans_of(decode_json(b'{"resourceSpans":' + b"[" * 200_000))
-    deep: Any = []
-    for _ in range(100_000):
-        deep = [deep]
-    with pytest.raises(InvalidRequest):
-        bytes(JsonText(deep))
-    while deep:
-        deep = deep.pop()
+    """JSON that opens brackets and never closes them is InvalidRequest, and no crash."""
+    for opened in (b'{"resourceSpans":' + b"[" * 200_000, b'{"later":' + b'{"a":[' * 200_000):
+        with pytest.raises(InvalidRequest):
+            decode_json(opened)
+
+
+def between(damaged: bytes) -> list[Decoded]:
+    """A damaged span between two good ones, as it stands in a body."""
+    body = json_request(json_span(1), {"spanId": "damaged"}, json_span(3))
+    return spans_of(decode_json(body.replace(b'{"spanId": "damaged"}', damaged)))
+
+
+def span_text(members: bytes) -> bytes:
+    return json.dumps(json_span(2)).encode()[:-1] + b"," + members + b"}"
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+DEEP_VALUE = b'{"arrayValue":{"values":[' * 50_000 + b"{}" + b"]}}" * 50_000
+INTENT = b'{"key":"intentproof.intent","value":{"stringValue":"x"}}'
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (span_text(b'"later":' + DEEP), None),
+        (
+            span_text(b'"attributes":[' + INTENT + b',{"key":"k","value":' + DEEP_VALUE + b"}]"),
+            "nesting",
+        ),
+        (span_text(b'"kind":' + b"1" * 50_000), "malformed"),
+        (span_text(b'"startTimeUnixNano":' + b"1" * 50_000), "malformed"),
+        (span_text(b'"droppedEventsCount":1e999'), "malformed"),
+        (span_text(b'"name":\xff'), "malformed"),
+        (span_text(b'"name":"\xff"'), "invalid_utf8"),
+        (span_text(b'"name":tru'), "malformed"),
+        (span_text(b'"name"'), "malformed"),
+        (b"[1,]", "malformed"),
+        (b'"text"', "malformed"),
+    ],
+)
+def test_a_damaged_span_costs_itself_alone(damaged: bytes, reason: str | None) -> None:
+    """However deep, long or broken one span is, its neighbours are read, and its bytes are kept."""
+    first, bad, last = between(damaged)
+    assert first.fault is last.fault is None
+    assert (bad.fault and bad.fault.reason) == reason
+    assert bad.raw == damaged
+    if reason == "nesting":
+        assert bad.span is not None
+        assert is_taken(bad.span)
+
+
+@pytest.mark.parametrize("digits", [b"1" * 5000, b"-" + b"9" * 5000, b"1e999"])
+def test_a_number_of_any_length_leaves_the_rest_readable(digits: bytes) -> None:
+    """A number beyond every type is a fault, and whether a rule takes its span is known."""
+    _, bad, _ = between(span_text(b'"kind":' + digits))
+    assert bad.fault == Fault("malformed", "kind: an enum must be an integer")
+    assert bad.span is not None
+    assert is_taken(bad.span)
+
+
+@given(st.binary(max_size=40))
+def test_no_members_of_a_span_damage_its_neighbours(garbage: bytes) -> None:
+    """Bytes without quotes and brackets, wherever they stand in a span, cost that span alone."""
+    harmless = garbage.translate(None, b'"{}[],')
+    first, _, last = between(span_text(b'"x":1' + harmless))
+    assert first.fault is last.fault is None
+
+
+def test_an_envelope_may_be_in_any_order() -> None:
+    """Members come in any order, twice or with others, with any space, keys escaped or not."""
+    span = json.dumps(json_span()).encode()
+    name = b'{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]}'
+    body = (
+        b'\xef\xbb\xbf {"x":[{}],"resource\\u0053pans":\n[{"scopeSpans":[{"spans":[%b , %b],"y":"]"'
+        b',"scope":{"name":"lib"},"spans":[%b]},{}],"resource":%b},{"scopeSpans":null}] , "z":1 } '
+    ) % (span, span, span, name)
+    spans = [one.span for one in spans_of(decode_json(body))]
+    assert [span and (*span.resource, span.scope_name) for span in spans] == [
+        (("service.name", "shop"), "lib")
+    ] * 3
+
+
+@pytest.mark.parametrize("name", ["{", "}", "[", "]", '"', "\\", '\\"', "\n", "é", "\x00"])
+def test_texts_are_passed_over_whole(name: str) -> None:
+    """Brackets and quotes in a text are text."""
+    for ensure_ascii in (True, False):
+        span = json.dumps(json_span(name=name, links=[]), ensure_ascii=ensure_ascii).encode()
+        first, one, last = between(span)
+        assert first.fault is last.fault is None
+        assert one.span is not None
+        assert one.span.name == name
+
+
+def test_the_usual_and_the_deep_are_cut_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the fast pattern passes over ends where counted brackets end."""
+    body = json_request(json_span(attributes=[{"key": "k", "value": nested(3)}]), json_span())
+    usual = spans_of(decode_json(body))
+    monkeypatch.setattr("intentproof_receiver.json_split._USUAL", re.compile(b"(?!)"))
+    assert spans_of(decode_json(body)) == usual
 
 
 @pytest.mark.parametrize(
@@ -227,6 +321,15 @@ def test_bottomless_bodies_are_refused() -> None:
         b'{"resourceSpans":[5]}',
         b'{"resourceSpans":[{"scopeSpans":[{"spans":{}}]}]}',
         b'{"resourceSpans":NaN}',
+        b'{"resourceSpans":[]',
+        b'{"resourceSpans":[]}}',
+        b'{"resourceSpans":[{},]}',
+        b'{"resourceSpans":[{}{}]}',
+        b'{"resourceSpans":[],}',
+        b'{"resourceSpans" []}',
+        b"{resourceSpans:[]}",
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"a":"]}]}]}]}',
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"a":[}]}]}]}',
     ],
 )
 def test_a_malformed_envelope(body: bytes) -> None:
@@ -235,18 +338,45 @@ def test_a_malformed_envelope(body: bytes) -> None:
         spans_of(decode_json(body))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"resource_spans":[{"scope_spans":[{"spans":[{}]}]}]}',
-        b'{"resourceSpans":[{"scope_spans":[{"spans":[{}]}]}]}',
-    ],
-)
+SNAKE = [
+    b'{"resource_spans":[{"scope_spans":[{"spans":[{}]}]}]}',
+    b'{"resourceSpans":[{"scope_spans":[{"spans":[{}]}]}]}',
+    b'{"resourceSpans":[{"instrumentation_library_spans" : [{"spans":[{}]}]}]}',
+]
+
+
+@pytest.mark.parametrize("body", SNAKE)
 def test_snake_case_is_warned_of(body: bytes) -> None:
     """A body in snake_case is all unknown members: taken, with a warning."""
     request = decode_json(body)
     assert spans_of(request) == []
-    assert "lowerCamelCase" in request.warning
+    assert "no span was recognised: names are lowerCamelCase" in request.warning
+
+
+@pytest.mark.parametrize("name", ["trace_id", "start_time_unix_nano", "dropped_links_count"])
+def test_snake_case_in_a_span_is_warned_of(name: str) -> None:
+    """A span's members in snake_case are ignored, which the client is told."""
+    request = decode_json(json_request(json_span() | {name: "1"}))
+    assert len(spans_of(request)) == 1
+    assert request.warning.startswith(f"{name}: snake_case names are ignored: ")
+
+
+def test_values_in_snake_case_are_warned_of() -> None:
+    """So are values, whose text would be missing."""
+    attribute = {"key": "k", "value": {"string_value": "x"}}
+    assert "string_value" in decode_json(json_request(json_span(attributes=[attribute]))).warning
+
+
+def test_snake_case_in_texts_is_no_reason_to_warn() -> None:
+    """JSON in a text, and texts that are such names, are nobody's members."""
+    for text in ('{"trace_id": 1}', "trace_id", "trace_id:"):
+        assert decode_json(json_request(json_span(name=text))).warning == ""
+
+
+@pytest.mark.parametrize(("body", "warned"), [(b"{}", False), (b'{"resourceLogs":[]}', True)])
+def test_a_body_without_resource_spans(body: bytes, warned: bool) -> None:  # noqa: FBT001
+    """An empty request is complete; one with other members only is warned of."""
+    assert ("resourceSpans" in decode_json(body).warning) is warned
 
 
 def test_lone_surrogates_are_json() -> None:
@@ -260,7 +390,7 @@ def test_bodies_that_are_not_utf8() -> None:
     first, second = spans_of(decode_json(body.replace(b"XX", b"\xff\xfe")))
     assert first.fault is not None
     assert first.fault.reason == "invalid_utf8"
-    assert second.fault is not None  # cannot be told from a broken byte in a broken body
+    assert second.fault is None  # an escaped lone surrogate is none
     assert decoded(json_span(2, name="\udc80"))[0].fault is None
 
 
@@ -268,6 +398,9 @@ def test_damaged_resources() -> None:
     """Of a resource only what an event keeps can damage the spans under it."""
     bad = {"stringValue": 5}
     for key, faulty in (("service.name", True), ("host.name", False)):
+        text = json_request(json_span(), resource={"attributes": [{"key": key, "value": "XX"}]})
+        broken = text.replace(b'"XX"', b'{"stringValue":"\xff"}')
+        assert (spans_of(decode_json(broken))[0].fault is not None) is faulty
         (one,) = decoded(json_span(), resource={"attributes": [{"key": key, "value": bad}]})
         assert (one.fault is not None) is faulty
     body = {"resourceSpans": [{"scopeSpans": [{"scope": {"name": 5}, "spans": [json_span()]}]}]}
@@ -285,9 +418,15 @@ def test_resource_and_scope() -> None:
 
 def test_too_many_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit on spans is that of protobuf."""
-    monkeypatch.setattr("intentproof_receiver.decode.SPANS_MAX", 1)
+    monkeypatch.setattr("intentproof_receiver.decode.SPANS_MAX", 2)
+    decoded({}, {})
     with pytest.raises(TooLarge):
-        decoded({}, {})
+        decoded({}, {}, {})
+    monkeypatch.setattr("intentproof_receiver.decode.ENVELOPES_MAX", 4)
+    decoded({}, {})
+    for envelopes in (b"{},{},{},{},{}", b'{"scopeSpans":[{},{},{},{}]}'):
+        with pytest.raises(TooLarge):
+            decode_json(b'{"resourceSpans":[' + envelopes + b"]}")
 
 
 def test_key_indices_are_absent() -> None:

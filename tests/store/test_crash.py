@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from intentproof_store import Ledger
+from intentproof_store import Ledger, Undecodable
 
 from tests.store.support import (
     REPOSITORY,
@@ -170,7 +170,17 @@ def resumes(where: Place) -> None:
     log = check_sealed(where)
     assert log.ids() == [one.event_id for one in events(0, 40)]
     assert not log.details("gap")
+    assert leftovers(where) == []
     verified(where)
+
+
+def leftovers(where: Place) -> list[Path]:
+    """Files that were not finished."""
+    return [
+        path
+        for path in where.root.rglob("*")
+        if path.suffix in (".tmp", ".unfinished") or path.parent.name == "unfinished"
+    ]
 
 
 def sealed(ledger: Ledger, segments: int) -> bool:
@@ -259,3 +269,51 @@ def test_a_kill_during_recovery_is_a_kill(tmp_path: Path) -> None:
         except BaseException as error:
             error.add_note(f"killed before {name}: {image.root}")
             raise
+
+
+def test_a_start_deletes_what_its_writer_left_half_written(tmp_path: Path) -> None:
+    """Unfinished files of this writer are deleted at its start, and nobody else's."""
+    here, other = place(tmp_path), "other-00000000"
+    with here.ledger() as ledger:
+        append(ledger, [event(1)])
+    mine = [
+        here.log() / ".checkpoint.9.1.2.tmp",
+        here.log() / "tile" / "0" / ".000.1.2.tmp",
+        here.home / ".last-checkpoint.1.2.tmp",
+        here.hot / here.writer / "00000000000000000009-r.unfinished",
+        here.layout.unfinished_quarantine(TENANT, here.writer),
+    ]
+    others = [
+        here.log(writer=other) / ".checkpoint.9.1.2.tmp",
+        here.hot / other / "00000000000000000009-r.unfinished",
+        here.layout.unfinished_quarantine(TENANT, other),
+        here.layout.quarantine(TENANT) / ".x.1.2.tmp",
+        here.home / "below" / ".last-checkpoint.1.2.tmp",
+        here.home / ".notes.tmp",
+    ]
+    for path in [*mine, *others]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    with here.ledger():
+        pass
+    assert [path for path in mine if path.exists()] == []
+    assert [path for path in others if not path.exists()] == []
+
+
+def test_quarantined_bytes_are_written_where_their_writer_can_clear_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers share the quarantine folder, so that nothing unfinished is ever in it."""
+    here, real = place(tmp_path), os.link
+    seen = []
+
+    def look(aside: Path, path: Path) -> None:
+        if path.is_relative_to(here.layout.root / "quarantine"):
+            seen.append((aside, list(path.parent.iterdir())))
+        real(aside, path)
+
+    with here.ledger() as ledger:
+        monkeypatch.setattr(os, "link", look)
+        ledger.append(TENANT, [], [Undecodable(b"raw", "bad")]).result(20)
+        aside = here.layout.unfinished_quarantine(TENANT, here.writer)
+        assert seen == [(aside, [])]

@@ -1,5 +1,6 @@
 """Sameness judges batches by columns as a simple model judges one event after the other."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from intentproof_store.sameness import Sameness
 from tests.store.support import DAY_NS, NOON_NS, TENANT, WRITER, event
 
 TODAY = "2026-11-21"
+ASIDE = Path(tempfile.gettempdir())
 
 
 class Telling(NamedTuple):
@@ -81,7 +83,7 @@ def judge(sameness: Sameness, told: Sequence[Telling]) -> list[Verdict]:
 
 def replayed(groups: list[list[tuple[Telling, Verdict]]]) -> Sameness:
     """A new process that learns the rows that the groups left in the hot log."""
-    sameness = Sameness(look_up=look_up, today=TODAY)
+    sameness = Sameness(look_up=look_up, today=TODAY, aside=ASIDE)
     for group in groups:
         maker = RowMaker(TENANT, WRITER, NOON_NS)
         for told, verdict in group:
@@ -102,7 +104,7 @@ def test_batches_are_judged_as_their_events_one_by_one(
     batches: list[tuple[list[Telling], str]],
 ) -> None:
     """In any splitting into batches, groups, segments and lives, the verdicts are the model's."""
-    sameness, model = Sameness(look_up=look_up, today=TODAY), Model()
+    sameness, model = Sameness(look_up=look_up, today=TODAY, aside=ASIDE), Model()
     groups: list[list[tuple[Telling, Verdict]]] = []
     for told, afterwards in batches:
         if afterwards == "refused":  # which takes back what its group judged before, too
@@ -124,7 +126,7 @@ def test_batches_are_judged_as_their_events_one_by_one(
 @pytest.mark.parametrize("count", [1, 700])
 def test_what_was_refused_is_new_again(count: int) -> None:
     """A batch that was discarded leaves nothing behind, and what was known before stays."""
-    sameness = Sameness(look_up=look_up, today=TODAY)
+    sameness = Sameness(look_up=look_up, today=TODAY, aside=ASIDE)
     old, new = ([Telling(n, 0, n, "s") for n in range(at, at + count)] for at in (0, 1000))
     judge(sameness, old)
     sameness.commit()
@@ -144,7 +146,7 @@ def test_many_small_segments_are_looked_up_not_remembered() -> None:
         rows = pa.concat_batches([stored[path] for path in paths])
         return rows.filter(pc.is_in(rows.column("event_id"), value_set=pa.array(ids)))
 
-    sameness = Sameness(look_up=from_segments, today=TODAY)
+    sameness = Sameness(look_up=from_segments, today=TODAY, aside=ASIDE)
     for number in range(30):
         told = Telling(number, 0, 1, "s")
         assert judge(sameness, [told]) == [Verdict.NEW]
@@ -184,7 +186,7 @@ def test_only_an_id_whose_day_a_resend_may_miss_is_early(
     completed_ns: int, *, early: bool, started_first: bool
 ) -> None:
     """Early is what completes two dates after its receipt or later, until that was told."""
-    sameness = Sameness(look_up=look_up, today=TODAY)
+    sameness = Sameness(look_up=look_up, today=TODAY, aside=ASIDE)
     times = {"started_ns": 0, "completed_ns": completed_ns}
     if not started_first:  # an event is complete at the later of its times
         times = {"started_ns": completed_ns, "completed_ns": 0}
@@ -211,7 +213,7 @@ def test_a_second_telling_whose_payload_was_erased_adds_nothing() -> None:
 @pytest.mark.parametrize("life", ["cut", "restart"])
 def test_a_group_refused_first_takes_back_itself_only(life: str) -> None:
     """The first group after a cut or a restart, refused, is new again; what was before is known."""
-    sameness = Sameness(look_up=look_up, today=TODAY)
+    sameness = Sameness(look_up=look_up, today=TODAY, aside=ASIDE)
     old, new = [Telling(n, 0, 0, "") for n in range(3)], [Telling(n, 0, 0, "") for n in (7, 8)]
     judge(sameness, old)
     sameness.commit()

@@ -250,6 +250,21 @@ def test_a_step_back_across_a_restart_is_told(tmp_path: Path, *, image: bool) ->
     assert check_sealed(where).kinds() == ["genesis", "event", "gap", "event"]
 
 
+@pytest.mark.parametrize("image", [True, False], ids=["hot", "sealed"])
+def test_a_step_back_is_told_once(tmp_path: Path, *, image: bool) -> None:
+    """A restart after a step back that was told, with a clock that goes on, tells nothing new."""
+    here, clock = place(tmp_path), Clock()
+    with here.ledger(clock) as ledger:
+        append(ledger, [event(1)])
+        clock.now_ns -= HOUR_NS
+        append(ledger, [event(2)])
+        crashed = here.crash_image()
+    where = crashed if image else here
+    with where.ledger(Clock(NOON_NS - HOUR_NS + SECOND_NS)) as ledger:
+        append(ledger, [event(3)])
+    assert check_sealed(where).kinds() == ["genesis", "event", "gap", "event", "event"]
+
+
 @pytest.mark.parametrize("how", ["hot", "sealed"])
 def test_the_same_bytes_are_quarantined_once(tmp_path: Path, how: str) -> None:
     """The same raw bytes of a tenant are kept once, across restarts too; of another, again."""

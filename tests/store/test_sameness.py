@@ -108,10 +108,10 @@ def test_the_same_answers_however_it_is_remembered(
     *,
     reopen: bool,
 ) -> None:
-    """New, duplicate, numbered and conflict are told alike from memory, runs, filters and disk."""
+    """New, duplicate, numbered and conflict are told alike from memory, runs, a file and disk."""
     if limits is not None:
         monkeypatch.setattr(sameness_module, "RECENT_IDS_MAX", limits[0])
-        monkeypatch.setattr(idruns_module, "RUN_IDS_MAX", limits[1])
+        monkeypatch.setattr(idruns_module, "HELD_IDS_MAX", limits[1])
     here = place(tmp_path)
     assert story(here, seal_rows=seal_rows, clock=Clock(), reopen=reopen) == TOLD
     log = check_sealed(here)
@@ -238,7 +238,7 @@ def test_events_of_any_completion_are_known_again(
     """However far in the past or future it completed, an event is known again on later days."""
     if limits is not None:
         monkeypatch.setattr(sameness_module, "RECENT_IDS_MAX", limits[0])
-        monkeypatch.setattr(idruns_module, "RUN_IDS_MAX", limits[1])
+        monkeypatch.setattr(idruns_module, "HELD_IDS_MAX", limits[1])
     here, clock = place(tmp_path), Clock()
     at = NOON_NS + completed_days * DAY_NS
     one = event(1, started_ns=at, completed_ns=at)
@@ -311,7 +311,7 @@ def test_the_same_events_from_many_threads_are_stored_once(tmp_path: Path) -> No
 def test_memory_of_ids_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past both limits neither recent ids nor runs hold more than they may, and all are known."""
     monkeypatch.setattr(sameness_module, "RECENT_IDS_MAX", 30)
-    monkeypatch.setattr(idruns_module, "RUN_IDS_MAX", 60)
+    monkeypatch.setattr(idruns_module, "HELD_IDS_MAX", 60)
     here, clock = place(tmp_path), Clock()
     with watched_logs() as logs, here.ledger(clock, seal_rows=20) as ledger:
         for day, first in itertools.product(range(4), (0, 20, 40)):

@@ -100,7 +100,7 @@ class _Mapper:
         )
         by_keys: dict[tuple[str, ...], dict[int, Constants]] = {}
         for number, mark in enumerate(marks.tolist()):
-            resource, scope_name, scope_version, _ = self._origins[mark // _KINDS]
+            resource, scope_name, scope_version, *_ = self._origins[mark // _KINDS]
             constants = constants_of(resource, scope_name, scope_version, mark % _KINDS)
             if constants is not None:
                 keys = tuple(key for key, _ in constants)

@@ -30,6 +30,9 @@ from ..descriptors import (
 # The decoder recurses over nested groups, of which one byte may begin one: a short span cannot
 # exhaust a stack. Some 60,000 levels did, in 8 MiB.
 SPAN_BYTES_MAX = 8 * 1024
+# A length that, added to a place in such a span, overflows 64 bits: there the decoder panics, which
+# writes lines on stderr. It has these bytes; so have integers a little below 0, but no text.
+_OVERFLOWING = b"\xff" * 7
 ABSENT, TEXT, TRUTH, INTEGER, NUMBER = range(5)  # what an attribute's value is
 
 _KINDS = len(names.SPAN_KINDS)
@@ -85,8 +88,8 @@ class SpanColumns:
 def read_columns(raws: Sequence[bytes]) -> SpanColumns | None:
     """Spans in columns; None where one of them is damaged. Raises nothing."""
     lengths = np.fromiter(map(len, raws), np.int64, len(raws))
-    if lengths.max(initial=0) > SPAN_BYTES_MAX:
-        raws = [raw if len(raw) <= SPAN_BYTES_MAX else b"" for raw in raws]
+    if lengths.max(initial=0) > SPAN_BYTES_MAX or _OVERFLOWING in b"".join(raws):
+        raws = [raw if _is_safe(raw) else b"" for raw in raws]  # such a one is not exact
     try:
         fields = _decode(raws)
         names = fields.column("name").cast(pa.string())  # raises where it is not UTF-8
@@ -119,6 +122,10 @@ def read_columns(raws: Sequence[bytes]) -> SpanColumns | None:
         & (kinds.view(np.uint32) < _KINDS)
     )
     return SpanColumns(fields, exact, kinds, names, starts, keys, types, values)
+
+
+def _is_safe(raw: bytes) -> bool:
+    return len(raw) <= SPAN_BYTES_MAX and _OVERFLOWING not in raw
 
 
 def _measure_fields(fields: pa.RecordBatch) -> Numbers:
