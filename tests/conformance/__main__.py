@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tests.conformance.table import ROOT, Break, Rule, read_breaks, read_rules
 
-_PACKAGES = ("otel_bridge", "receiver", "store", "schemas", "tests")
-_LINKED = ("collector", "examples")
+_COPIED = ("otel_bridge", "receiver", "store", "schemas", "tests", "fuzz")
+_LINKED = ("collector", "docs", "examples")
 _ROOMS = ("", "receiver", "store", "schemas")
 _SECONDS = 900
 _TEST_SECONDS = 90  # a break may let a test wait for what never comes
@@ -85,7 +85,7 @@ def _copied() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / "copy"
         copy.mkdir()
-        for folder in _PACKAGES:
+        for folder in _COPIED:
             shutil.copytree(ROOT / folder, copy / folder, ignore=_unneeded)
         for folder in _LINKED:
             if (ROOT / folder).is_dir():
