@@ -25,11 +25,9 @@ _SECONDS = 900
 _TEST_SECONDS = 90  # a break may let a test wait for what never comes
 # FAILED is a test whose own code failed. An ERROR is one that never began: it has noticed nothing.
 _FAILED = re.compile(r"^FAILED (\S+?::\w+)", re.MULTILINE)
-# Broken code that cannot even be imported ends here, before any test could fail for that.
-_TEST = (
-    "import sys, pytest, intentproof_receiver.cli, intentproof_receiver.doctor; "
-    "sys.exit(pytest.main(sys.argv[1:]))"
-)
+# Loaded before any test: broken code that cannot even be imported ends here, and no test fails.
+_FIRST = ("intentproof_receiver.doctor", "intentproof_receiver.quarantine_commands")
+_OPTIONS = ("-q", "--tb=no", *(f"-p{name}" for name in ("no:cacheprovider", *_FIRST)))
 _COMMAND = Path(sys.executable).with_name("intentproof-otel")
 
 
@@ -58,9 +56,9 @@ def main() -> int:
 def _unbroken(tests: Sequence[str]) -> tuple[str, bool]:
     """All tests, with nothing broken: one that fails anyway notices nothing."""
     with _copied() as copy:
-        failed = _failed(copy, tests)
-    if failed:
-        return f"FAIL with nothing broken: {', '.join(sorted(failed))}", False
+        done = _test(copy, tests)
+    if done.returncode != 0:
+        return f"WRONG with nothing broken: {done.stdout}{done.stderr}", False
     return f"{len(tests)} tests pass with nothing broken", True
 
 
@@ -70,9 +68,11 @@ def _tell(rule: Rule, breaks: Sequence[Break]) -> tuple[str, bool]:
     for number, one in enumerate(breaks, 1):
         with _copied() as copy:
             (copy / one.file).write_text(one.text())
-            failed = _failed(copy, rule.tests)
+            done = _test(copy, rule.tests)
+        failed = set(_FAILED.findall(done.stdout))
         if not failed:
-            wrong.append(f"break {number} noticed by none")
+            lines = (done.stdout + done.stderr).splitlines()[-3:]
+            wrong.append(f"break {number} noticed by none ({' '.join(lines)})")
         noticed |= failed
     wrong += [f"not noticed by {test}" for test in rule.tests if test not in noticed]
     if not wrong:
@@ -99,10 +99,9 @@ def _unneeded(_: str, names: list[str]) -> set[str]:
     return {"node_modules"} & set(names)
 
 
-def _failed(copy: Path, tests: Sequence[str]) -> set[str]:
-    options = ("-q", "-p", "no:cacheprovider", "--tb=no", f"--timeout={_TEST_SECONDS}")
-    done = _run(copy, sys.executable, "-c", _TEST, *options, *tests)
-    return set(_FAILED.findall(done.stdout))
+def _test(copy: Path, tests: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    options = (*_OPTIONS, f"--timeout={_TEST_SECONDS}")
+    return _run(copy, sys.executable, "-m", "pytest", *options, *tests)
 
 
 def _check_paths() -> None:
@@ -112,7 +111,7 @@ def _check_paths() -> None:
         place.write_text("def main(): print(__file__)")
         done = _run(copy, _COMMAND)
     if done.stdout.strip() != str(place):
-        raise RuntimeError(f"{_COMMAND} runs {done.stdout or done.stderr}, not {place}")
+        raise RuntimeError(f"{_COMMAND} runs {done.stdout}{done.stderr}, not {place}")
 
 
 def _run(copy: Path, *argv: "str | Path") -> "subprocess.CompletedProcess[str]":
