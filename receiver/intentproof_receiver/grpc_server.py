@@ -92,7 +92,6 @@ def _options(message_bytes_max: int) -> list[tuple[str, int]]:
         # The Collector's keepalive, if it is switched on, pings more often than the default allows.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         # Long connections end now and then, so that a load balancer can spread them anew.
         ("grpc.max_connection_age_ms", 3_600_000),

@@ -1,6 +1,7 @@
 """API keys: how they are made, kept and read."""
 
 import argparse
+import hashlib
 import json
 import stat
 import threading
@@ -45,6 +46,8 @@ def test_only_hashes_are_kept(home: Path) -> None:
     content = (home / FILE_NAME).read_text()
     assert text.rpartition("_")[2] not in content
     assert text not in content
+    secret = text[-43:].encode()
+    assert json.loads(content)["keys"][0]["sha256"] == hashlib.sha256(secret).hexdigest()
     assert stat.S_IMODE((home / FILE_NAME).stat().st_mode) == 0o600
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
