@@ -117,8 +117,12 @@ def test_a_folder_swapped_behind_links(pki: Pki) -> None:
         folders.append(Pki(folder))
     link = pki.folder / "data"
     link.symlink_to("1")
+    mounted = pki.folder / "mounted"
+    mounted.mkdir()
+    for name in ("tls.crt", "tls.key", "clients.pem"):
+        (mounted / name).symlink_to(link / name)
     clock = Seconds()
-    files = TlsFiles(link / "tls.crt", link / "tls.key", link / "clients.pem")
+    files = TlsFiles(mounted / "tls.crt", mounted / "tls.key", mounted / "clients.pem")
     certificates = Certificates(files, clock=clock)
     other = pki.folder / "other"
     other.symlink_to("2")
