@@ -9,8 +9,8 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo "make demo       the refund story, end to end"
-	@echo "make test       all tests but faults, with coverage"
-	@echo "make faults     minutes of faults with a real Collector (needs Go, and root for full disks)"
+	@echo "make test       all tests but those of make faults, with coverage"
+	@echo "make faults     minutes of faults, Collectors and other clients (needs Go, Node, and root for full disks)"
 	@echo "make conformance    breaks each rule of receiver/README.md: its tests have to notice"
 	@echo "make lint       ruff format, ruff check, mypy"
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
@@ -35,10 +35,10 @@ demo: $(STAMP)
 	@$(BIN)/intentproof-otel demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not fault" -n auto --dist worksteal --cov --cov-report=term
+	@$(BIN)/python -m pytest -m "not (fault or long)" -n auto --dist worksteal --cov --cov-report=term
 
 faults: $(STAMP)
-	@$(BIN)/python -m pytest -m fault -n 3 --dist worksteal --durations=0 --durations-min=10 tests/faults
+	@$(BIN)/python -m pytest -m "fault or long" -n 3 --dist worksteal --durations=0 --durations-min=10
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

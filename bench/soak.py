@@ -117,7 +117,7 @@ class _Lines:
                 f"{now - self._started:.0f}",
                 *(f"{rate:,.0f}", f"{latency.p50:.1f}", f"{latency.p99:.1f}"),
                 *(f"{sample.resident / MIB:.0f}", f"{sample.own / MIB:.0f}"),
-                *(f"{ledger['hot_rows']:.0f}", f"{ledger['sealed_segments']:.0f}"),
+                *(f"{ledger['hot_rows']:.0f}", f"{ledger['segments_total']:.0f}"),
                 self._loop.refused,
             ),
             flush=True,

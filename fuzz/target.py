@@ -92,7 +92,7 @@ def check_json_span(data: bytes) -> None:
 def is_one_value(body: bytes) -> bool:
     """Whether a JSON request has exactly one span."""
     try:
-        (resource,), _ = split(body)
+        (resource,) = split(body).resources
         (spans,) = resource.scopes
     except (ReceiverError, ValueError):
         return False

@@ -14,6 +14,8 @@ ENCODINGS = ("identity", "gzip", "deflate", "zstd", "snappy", "x-snappy-framed")
 _STEP = 1 << 20  # bytes decompressed at a time, before the limit is looked at again
 _ZSTD_STEP = 256  # bytes fed at a time: at most 8 MiB come out
 _ZSTD_WINDOW_MIN = 8 << 20  # RFC 8878 section 3.1.1.1.2: what every decoder should take
+_PARTS_MAX = 10_000  # members, frames or chunks of one body: an empty one costs time, and no bytes
+_GZIP_STEP = 64 << 10  # bytes fed at a time: what is behind a member is copied with each
 _GZIP_WINDOW = 31
 _ZLIB_WINDOW = 15
 _RAW_WINDOW = -15
@@ -41,6 +43,18 @@ class Decoder(Protocol):
         ...
 
 
+class _Parts:
+    """Counts what a compressed body is made of. Raises TooLarge beyond _PARTS_MAX."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def count(self) -> None:
+        self._count += 1
+        if self._count > _PARTS_MAX:
+            raise TooLarge(f"a body of over {_PARTS_MAX} compressed parts")
+
+
 class _Zlib:
     """gzip, also of several members, and deflate, which some clients send without its wrapper."""
 
@@ -48,16 +62,23 @@ class _Zlib:
         self._name = name
         self._inner = zlib.decompressobj(_GZIP_WINDOW if name == "gzip" else _ZLIB_WINDOW)
         self._begun = False
+        self._parts = _Parts()
 
     def feed(self, data: bytes, hold: Hold) -> Iterator[bytes]:
         if data and not self._begun:
             self._begun = True
             if self._name == "deflate" and not _has_zlib_header(data):
                 self._inner = zlib.decompressobj(_RAW_WINDOW)
-        while data:
+        for start in range(0, len(data), _GZIP_STEP):
+            yield from self._feed(data[start : start + _GZIP_STEP], hold)
+
+    def _feed(self, data: bytes, hold: Hold) -> Iterator[bytes]:
+        step = b""
+        while data or (len(step) == _STEP and not self._inner.eof):  # what it holds back, too
             if self._inner.eof:
                 if self._name != "gzip":
                     raise InvalidRequest("body", f"bytes after the end of the {self._name} stream")
+                self._parts.count()
                 self._inner = zlib.decompressobj(_GZIP_WINDOW)
             try:
                 step = self._inner.decompress(data, _STEP)
@@ -83,6 +104,7 @@ class _Zstd:
         self._make = zstandard.ZstdDecompressor(max_window_size=window_max).decompressobj
         self._inner = self._make()
         self._begun = False
+        self._parts = _Parts()
 
     def feed(self, data: bytes, hold: Hold) -> Iterator[bytes]:
         self._check_window(data)
@@ -92,6 +114,7 @@ class _Zstd:
             piece = data[start : start + _ZSTD_STEP]
             while piece:
                 if self._inner.eof:
+                    self._parts.count()
                     self._inner = self._make()
                 self._begun = True
                 try:
@@ -147,7 +170,9 @@ class _Snappy:
     def _chunks(self, data: bytes, hold: Hold) -> Iterator[Any]:
         """Chunk by chunk, each of 64 KiB at most; the library checks sizes and checksums."""
         at = 0
+        parts = _Parts()
         while at < len(data):
+            parts.count()
             size = int.from_bytes(data[at + 1 : at + _SNAPPY_CHUNK_HEAD], "little")
             chunk = data[at : at + _SNAPPY_CHUNK_HEAD + size]
             if at == 0 and chunk != _SNAPPY_FRAMED:

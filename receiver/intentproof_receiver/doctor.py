@@ -16,6 +16,7 @@ from .checkup import (
     place_findings,
     port_findings,
     running_findings,
+    standing_findings,
 )
 from .config import Config
 from .errors import ReceiverError
@@ -63,6 +64,7 @@ def examine(config: Config, *, clock: Callable[[], float] = time.time) -> Iterat
     running = find_running(config)
     yield Finding("config", "valid")
     yield from place_findings(config.store, config.hot_folder, config.home, now)
+    yield from standing_findings(config.store, config.home, config.log_name)
     yield from key_findings(
         config.home, now, certificates_may_send=certificates_may_send(config, now=now)
     )

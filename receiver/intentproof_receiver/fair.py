@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from .turns import Turns
 
+SHUTDOWN_SECONDS = 5.0  # of what runs, once nothing new comes
 T = TypeVar("T")
 
 
@@ -54,13 +55,19 @@ class FairPool:
 
     def __init__(self, threads: int) -> None:
         self._turns: Turns[_Job[Any]] = Turns(slots=threads, tenant_slots=all_but_one(threads))
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._running = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="export")
 
     @property
     def waiting(self) -> Waiting:
         """What waits for a thread now."""
         return Waiting(self._turns.waiting, self._turns.waiting_cost)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs."""
+        return self._running > 0
 
     def submit(self, tenant: str, weigh: Callable[[], int], work: Callable[[], T]) -> "Future[T]":
         """Call `work` in a thread when it is the tenant's turn. Never blocks.
@@ -76,22 +83,27 @@ class FairPool:
         job.add_done_callback(self._drop)
         return job
 
-    def shutdown(self) -> None:
-        """Cancel what waits for a thread, and wait for what runs. Blocks."""
+    def shutdown(self, seconds: float = SHUTDOWN_SECONDS) -> bool:
+        """Cancel what waits for a thread, and wait a while for what runs; whether that ended."""
         with self._lock:
             waiting = self._turns.clear()
         for job in waiting:
             job.cancel()
-        self._threads.shutdown()
+        self._threads.shutdown(wait=False)
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._running, seconds)
 
     def _start(self) -> None:
         found = self._turns.pop()
         if found is not None:
+            self._running += 1
             self._threads.submit(self._run, found[1])
 
     def _run(self, job: _Job[Any]) -> None:
         job.run()
         with self._lock:
+            self._running -= 1
+            self._lock.notify_all()
             self._turns.done(job.tenant, more_cost=max(0, job.weigh() - job.cost))
             self._start()
 

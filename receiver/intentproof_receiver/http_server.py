@@ -31,6 +31,7 @@ from .stages import stage
 from .status import Encoding, failure, success
 
 TRACES = "/v1/traces"
+_TRACES_PATHS = (TRACES, f"{TRACES}/")  # a 404 for a slash would cost the client its data
 BODY_SECONDS_MAX = 60.0  # a client that sends no faster holds memory that others need
 _CORRELATION_MAX = 256
 _log = logging.getLogger(__name__)
@@ -44,15 +45,18 @@ def make_app(
     message_bytes_max: int,
 ) -> FastAPI:
     """The application. `status` must not block."""
-    app = FastAPI(title="IntentProof receiver", version="1")
+    # No redirects: they would be made of a header of the client's.
+    app = FastAPI(title="IntentProof receiver", version="1", redirect_slashes=False)
     traces = _Traces(intake, message_bytes_max, metrics)
-    app.add_api_route(
-        TRACES,
-        traces.post,
-        methods=["POST"],
-        summary="Take an OTLP ExportTraceServiceRequest, protobuf or JSON",
-        response_class=Response,
-    )
+    for path in _TRACES_PATHS:
+        app.add_api_route(
+            path,
+            traces.post,
+            methods=["POST"],
+            summary="Take an OTLP ExportTraceServiceRequest, protobuf or JSON",
+            response_class=Response,
+            include_in_schema=path == TRACES,
+        )
     _add_status_routes(app, intake, metrics, status)
     _add_error_handlers(app, metrics)
     return app
@@ -182,7 +186,7 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        if request.url.path == TRACES and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        if request.url.path in _TRACES_PATHS and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             return _refuse_early(MethodNotAllowed(f"{TRACES} takes POST only"), request, metrics)
         status = HTTPStatus(error.status_code)
         answer = _envelope(request, error.status_code, status.name.lower(), status.phrase)

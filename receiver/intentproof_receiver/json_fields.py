@@ -8,6 +8,7 @@ import binascii
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from intentproof_schemas import KeyValues, Value
@@ -154,9 +155,12 @@ def _bool_value(content: Any, field: str) -> bool:
 
 def _int_value(content: Any, field: str) -> int | float:
     # OpenTelemetry's JavaScript exporter calls every number without a fraction an integer, 1e300
-    # too, which is a double on its other transports. Decimal text has no such excuse.
+    # too, which is a double on its other transports. What no double is would be changed by that,
+    # and decimal text has no such excuse.
     if isinstance(content, int) and not -_I64_MAX - 1 <= content <= _I64_MAX:
-        content = _double_value(content, field)
+        double = _double_value(content, field)
+        if content in (int(double), int(Decimal(repr(double)))):  # as JavaScript writes it
+            content = double
     if isinstance(content, float) and content.is_integer() and not -(2.0**63) <= content < 2.0**63:
         return content
     return as_integer(content, field, -_I64_MAX - 1, _I64_MAX)

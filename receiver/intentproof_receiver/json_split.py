@@ -56,12 +56,27 @@ class Resource:
     scopes: list[Spans] = field(default_factory=list)
 
 
-def split(body: bytes) -> tuple[list[Resource], frozenset[str]]:
+@dataclass
+class Envelope:
+    """What a body is made of; `passed_over` tells of the first thing that cannot hold spans."""
+
+    resources: list[Resource]
+    names: set[str]
+    passed_over: str
+
+    def has_spans(self) -> bool:
+        """Whether there is any."""
+        return any(spans.places for one in self.resources for spans in one.scopes)
+
+
+def split(body: bytes) -> Envelope:
     """The spans of a body by resource and scope, and the names of the members at its top.
 
     Raises InvalidRequest where the body is no request, TooLarge beyond SPANS_MAX.
     """
     scanner = _Scanner(body)
+    if not scanner.is_at(b"{"):
+        raise InvalidRequest("body", "must be a JSON object")
     found: list[Resource] = []
     seen: set[str] = set()
     for name in scanner.members("body"):
@@ -71,7 +86,10 @@ def split(body: bytes) -> tuple[list[Resource], frozenset[str]]:
         else:
             scanner.skip()
     scanner.end()
-    return found, frozenset(seen)
+    envelope = Envelope(found, seen, scanner.passed_over)
+    if envelope.passed_over and not envelope.has_spans():
+        raise InvalidRequest("body", envelope.passed_over)
+    return envelope
 
 
 def _resource(scanner: "_Scanner") -> Resource:
@@ -107,12 +125,17 @@ class _Scanner:
         mark = _MARK.match(body)
         self._at = mark.end() if mark else 0
         self._size = Size()
+        self.passed_over = ""
+
+    def is_at(self, first: bytes) -> bool:
+        """Whether a value that begins so is next."""
+        return self._next() == first
 
     def members(self, name: str) -> Iterator[str]:
         """The keys of an object; the caller moves over each value before it asks for the next."""
-        if self._next() != b"{":
-            expected = "must be a JSON object" if name == "body" else "must be an array of objects"
-            raise InvalidRequest(name, expected)
+        if not self.is_at(b"{"):
+            self._pass_over(f"{name} must be an array of objects")
+            return
         self._at += 1
         while self._next() != b"}":
             key = self._match(_STRING)
@@ -124,14 +147,13 @@ class _Scanner:
         self._at += 1
 
     def items(self, name: str) -> Iterator[None]:
-        """Once for each element of an array; the caller moves over it. None for null.
+        """Once for each element of an array; the caller moves over it.
 
         All elements together are counted. Raises TooLarge.
         """
-        if self._next() != b"[":
-            if self.value() == b"null":
-                return
-            raise InvalidRequest(name, "must be an array")
+        if not self.is_at(b"["):
+            self._pass_over(f"{name} must be an array")
+            return
         self._at += 1
         while self._next() != b"]":
             if name == "spans":
@@ -152,6 +174,11 @@ class _Scanner:
         else:
             self._match(_STRING if first == _QUOTE else _ATOM)
         return start, self._at
+
+    def _pass_over(self, why: str) -> None:
+        """Move over what cannot hold spans: beside it there may be some. null is as if absent."""
+        if self.value() != b"null":
+            self.passed_over = self.passed_over or why
 
     def value(self) -> bytes:
         """Move over a value; its bytes."""

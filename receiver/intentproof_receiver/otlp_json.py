@@ -28,11 +28,12 @@ from .json_fields import (
     pairs_of,
     text_of,
 )
-from .json_split import Resource, pruned, split
+from .json_split import Envelope, Resource, pruned, split
 from .wire import EXCEPTION, LEVELS_MAX, Fault, Pair
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte
 _U64_MAX = 2**64 - 1
+_LONG_NUMBER = re.compile(rb"[0-9]{20}")
 _DIGITS_MAX = 400  # a number of more is beyond any double, and slow to read
 # Members of OTLP as protobuf writes them: a key, never a text (a quote in a text is escaped).
 _SNAKE_CASE = re.compile(
@@ -48,17 +49,18 @@ def decode_json(body: bytes) -> Request:
     Names that are not ours are ignored, as the specification asks. Where something may hide
     behind them, the request has a warning.
     """
-    resources, seen = split(body)
-    return Request(_spans(body, resources), _warning(body, resources, seen))
+    envelope = split(body)
+    return Request(_spans(body, envelope.resources), _warning(body, envelope))
 
 
-def _warning(body: bytes, resources: Sequence[Resource], seen: frozenset[str]) -> str:
+def _warning(body: bytes, envelope: Envelope) -> str:
+    if envelope.passed_over:
+        return f"passed over, no span was recognised there: {envelope.passed_over}"
     snake = _SNAKE_CASE.search(body)
     if snake is not None:
-        some = any(spans.places for resource in resources for spans in resource.scopes)
-        found = "ignored" if some else "ignored, and no span was recognised"
+        found = "ignored" if envelope.has_spans() else "ignored, and no span was recognised"
         return f"{snake[1].decode()}: snake_case names are {found}: names are lowerCamelCase"
-    if seen and "resourceSpans" not in seen:
+    if envelope.names and "resourceSpans" not in envelope.names:
         return "no span was recognised: there is no resourceSpans"
     return ""
 
@@ -68,10 +70,11 @@ def parse(raw: bytes) -> tuple[Any, bool]:
 
     What is nested too deep to be looked at is null.
     """
-    try:
-        return orjson.loads(raw), True
-    except (ValueError, RecursionError):
-        pass
+    if _LONG_NUMBER.search(raw) is None:  # of which orjson would make a double
+        try:
+            return orjson.loads(raw), True
+        except (ValueError, RecursionError):
+            pass
     # Lone surrogates are JSON. A bare NaN is not, but must not cost a span.
     raw = pruned(raw)
     try:

@@ -5,26 +5,31 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 import uvicorn
-from intentproof_store import HomeInvalid, Ledger, LedgerBehind, LedgerLocked, LedgerSettings
+from intentproof_store import (
+    HomeInvalid,
+    Ledger,
+    LedgerBehind,
+    LedgerLocked,
+    LedgerSettings,
+    LogNameChanged,
+)
 
 from . import grpc_server, status_metrics
 from .client_certificates import MappingStore
 from .config import Config, load
-from .errors import Unusable
 from .export import Exporter
 from .exposure import check_exposure
 from .fair import FairPool
 from .grpc_health import GrpcHealth
+from .http_listener import HttpServer, bind
 from .http_server import make_app
-from .https import CertificateProtocol, RenewedContext
+from .https import CertificateProtocol
 from .inflight import Budget
 from .intake import Intake
 from .keys import KeyStore
@@ -41,6 +46,8 @@ from .watch import RequestTracer, WatchedIntake
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _FLAGS = ("grpc", "http", "tls_certificate", "tls_key", "tls_client_ca", "insecure")
+# One wish may be two signals: timeout(1) sends one to the process and one to its group.
+_IMPATIENT_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -84,34 +91,19 @@ def run(args: argparse.Namespace) -> int:
         with NativeOutput() as native:
             configure(config.log_level)
             asyncio.run(serve(config, native, new_writer=args.new_writer))
-    except (LedgerLocked, LedgerBehind) as error:
+    except (LedgerLocked, LedgerBehind, LogNameChanged) as error:
         sys.stderr.write(f"intentproof-otel: {error}\n")
         return BLOCKED
     except HomeInvalid as error:
         sys.stderr.write(f"intentproof-otel: {error}\n")
         return INVALID
+    except PermissionError as error:
+        sys.stderr.write(
+            f"intentproof-otel: {error.filename}: {error.strerror}: what is in --store, --home and "
+            f"--hot must belong to the user that serves, who is {os.geteuid()} here\n"
+        )
+        return INVALID
     return OK
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn, whose signals are ours, and which says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, certificates: Certificates | None = None) -> None:
-        super().__init__(config)
-        self._certificates = certificates
-        self.listening = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `serve`."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
-        if self._certificates is not None:
-            self.config.ssl = RenewedContext.of(self._certificates)
-        await super().startup(sockets)
-        self.listening.set()
 
 
 async def serve(config: Config, native: NativeOutput, *, new_writer: bool = False) -> None:
@@ -119,7 +111,7 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
 
     1. Read certificates and bind both ports: what is missing is found before any acknowledgement.
     2. Open the ledger: replays what a crash left behind. Then answer.
-    3. Wait for a signal; a second one ends the process at once.
+    3. Wait for a signal; another one, a second or more later, ends the process at once.
     4. Drain: not ready, nothing new, finish what is in flight.
     5. Close the ledger: seals and signs everything.
     """
@@ -165,22 +157,8 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         http.should_exit = True
         await asyncio.gather(grpc.stop(config.drain_seconds), answering)
     log(_log, logging.INFO, "closed")
-
-
-def bind(address: str) -> socket.socket:
-    """A socket that holds its port. Raises Unusable if that is in use."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, int(port)))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise Unusable(f"--http {address}: cannot listen there: {error.strerror}") from error
-    return listener
+    if pool.is_busy:  # with crafted bytes, whose sender was not answered; a thread cannot be ended
+        os._exit(OK)
 
 
 def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
@@ -271,12 +249,16 @@ def _tls_word(config: Config) -> str:
 
 def _signals() -> asyncio.Event:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    first = float("inf")
 
     def asked() -> None:
-        if stop.is_set():
+        nonlocal first
+        if loop.time() - first >= _IMPATIENT_SECONDS:
             os._exit(1)  # asked twice: what is acknowledged is durable, and replayed next time
+        first = min(first, loop.time())
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
+        loop.add_signal_handler(number, asked)
     return stop

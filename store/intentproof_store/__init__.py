@@ -6,6 +6,7 @@ from .errors import (
     HomeInvalid,
     LedgerBehind,
     LedgerLocked,
+    LogNameChanged,
     NoteInvalid,
     ProofInvalid,
     QuarantineDamaged,
@@ -33,6 +34,7 @@ from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
+from .standing import check_standing
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
 
@@ -48,6 +50,7 @@ __all__ = [
     "LedgerLocked",
     "LedgerSettings",
     "LedgerStatus",
+    "LogNameChanged",
     "NoteInvalid",
     "Piece",
     "ProofInvalid",
@@ -66,6 +69,7 @@ __all__ = [
     "TraceIdInvalid",
     "Undecodable",
     "cell",
+    "check_standing",
     "document",
     "event_columns",
     "item",

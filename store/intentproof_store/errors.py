@@ -5,6 +5,7 @@
     + StoreBusy             too much at once: its queue is full, or sealing lags
   + LedgerLocked            another process writes as this writer
   + LedgerBehind            the store is older than what this writer signed: a restored copy
+  + LogNameChanged          the setting is not the name under which this writer's logs are signed
   + HomeInvalid             --home lacks a key or holds a damaged one
   + NoteInvalid             a signed note, its key or its signature does not hold
   + FrameInvalid            bytes that are not a whole, unaltered hot frame
@@ -40,6 +41,10 @@ class LedgerLocked(StoreError):
 
 class LedgerBehind(StoreError):
     """The store holds less than this writer signed: it was restored from an older copy."""
+
+
+class LogNameChanged(StoreError):
+    """The log name is part of a log's key, so the same writer cannot go on under another."""
 
 
 class HomeInvalid(StoreError):

@@ -52,7 +52,7 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
     Files are made 0600. Raises HomeInvalid for what cannot be read. Blocks on the disk.
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    writer = _read_writer(home / "writer")
+    writer = read_writer(home)
     if new_writer or writer is None:
         if writer is not None:
             write_file(home / "former-writer", f"{writer}\n".encode(), mode=0o600)
@@ -70,6 +70,11 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
         raise HomeInvalid(f"{home / 'hot.key'} cannot be read")
     former = _read_writer(home / "former-writer")
     return Identity(home, log_name, writer, former, _read_signing_key(home), hot_key)
+
+
+def read_writer(home: Path) -> str | None:
+    """The writer whose home this is, None where it has none yet. Raises HomeInvalid."""
+    return _read_writer(home / "writer")
 
 
 def _read_writer(path: Path) -> str | None:

@@ -18,6 +18,8 @@ from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commit
 from .durable import create_file
 from .layout import quarantine_file
 
+_UNNAMED_MAX = 10_000  # files remembered; of those before, a resend writes another copy
+
 
 @dataclass(frozen=True)
 class Undecodable:
@@ -45,6 +47,7 @@ class Quarantine:
         self._unread: list[str] = []
         self._kept: set[bytes] = set()
         self._staged: dict[bytes, dict[str, Any]] = {}
+        self._unnamed: dict[bytes, str] = {}  # written for groups that failed: no leaf names them
 
     def learn(self, details: Iterable[str]) -> None:
         """Tell of quarantine leaves that the log has, by their details."""
@@ -56,13 +59,16 @@ class Quarantine:
         digest = self._digest(item.raw)
         if digest in self._kept or digest in self._staged:
             return None
-        salt = os.urandom(QUARANTINE_SALT_BYTES)
-        sha256 = commitment(QUARANTINE_DOMAIN, salt, item.raw)
-        path = self._folder / quarantine_file(sha256)
-        create_file(path, salt + item.raw, aside=self._aside)
+        sha256 = self._unnamed.get(digest) or self._write(item.raw)
         detail = {"reason": item.reason, "sha256": sha256, "size": len(item.raw)}
         self._staged[digest] = detail
         return detail
+
+    def _write(self, raw: bytes) -> str:
+        salt = os.urandom(QUARANTINE_SALT_BYTES)
+        sha256 = commitment(QUARANTINE_DOMAIN, salt, raw)
+        create_file(self._folder / quarantine_file(sha256), salt + raw, aside=self._aside)
+        return sha256
 
     def _read_kept(self) -> None:
         """Digests of what earlier processes kept, from the files that leaves name."""
@@ -77,8 +83,13 @@ class Quarantine:
     def commit(self) -> None:
         """The group's leaves are durable."""
         self._kept.update(self._staged)
+        for digest in self._staged:
+            self._unnamed.pop(digest, None)
         self._staged.clear()
 
     def discard(self) -> None:
-        """The group failed: nothing names its files, the next try writes new ones."""
+        """The group failed. The next try names the same files: each would else leave its own."""
+        self._unnamed.update({key: detail["sha256"] for key, detail in self._staged.items()})
+        while len(self._unnamed) > _UNNAMED_MAX:
+            del self._unnamed[next(iter(self._unnamed))]
         self._staged.clear()

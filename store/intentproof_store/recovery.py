@@ -26,6 +26,7 @@ from .logfactory import LogFactory, Replay
 from .replay import Replayer
 from .segments import Segment, find_segments
 from .settings import LedgerSettings
+from .standing import check_log_name
 from .tenantlog import TenantLog
 from .tree import TileTree
 
@@ -81,6 +82,8 @@ def recover(settings: LedgerSettings, *, clock_ns: Callable[[], int]) -> Recover
 def _recover(
     settings: LedgerSettings, layout: Layout, locks: Locks, clock_ns: Callable[[], int]
 ) -> Recovered:
+    if not settings.new_writer:
+        check_log_name(settings.home, settings.log_name)
     identity = load_identity(settings.home, settings.log_name, new_writer=settings.new_writer)
     _clear_unfinished(settings, layout, identity.writer)
     remembered = _remembered(identity.home)
@@ -153,7 +156,7 @@ def _segments_of(layout: Layout, tenant: str, identity: Identity) -> list[Segmen
     for problem in problems:
         _log.warning(
             "a file among the segments does not count",
-            extra={"tenant": tenant, "file": str(problem.path), "error": problem.message},
+            extra={"fields": {"file": str(problem.path), "reason": problem.message}},
         )
     return [segment for segment in segments if segment.name.writer == identity.writer]
 

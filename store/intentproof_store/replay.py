@@ -94,7 +94,7 @@ class Replayer:
     def _damaged(self, path: Path, damage: Damage) -> None:
         level = logging.INFO if damage.torn else logging.ERROR
         fields = {"file": path.name, "offset": damage.offset, "bytes": damage.length}
-        _log.log(level, "hot bytes that are no frame of ours", extra=fields)
+        _log.log(level, "hot bytes that are no frame of ours", extra={"fields": fields})
         if damage.torn:
             self._torn.add(path)
         else:

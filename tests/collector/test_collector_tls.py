@@ -24,6 +24,7 @@ from tests.receiver.tls_support import Pki, chain, put, until
 
 pytestmark = [
     pytest.mark.collector,
+    pytest.mark.long,
     pytest.mark.timeout(900),  # the first test may have to build the Collector
 ]
 

@@ -21,6 +21,7 @@ MakeExample = Callable[..., Collector]
 
 pytestmark = [
     pytest.mark.collector,
+    pytest.mark.long,
     pytest.mark.timeout(900),  # the first test may have to build the Collector
 ]
 

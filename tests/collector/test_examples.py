@@ -106,6 +106,7 @@ def test_answers_do_not_wait_for_a_batch(collector_binary: Path, name: str) -> N
     assert (queue["wait_for_result"], queue["storage"], queue["batch"]) == (True, None, None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("example", ALONE, ids=lambda example: example.name)
 def test_example_keeps_what_the_contract_maps(
     example_collector: MakeExample, receiver: Receiver, example: Example

@@ -15,6 +15,7 @@ _PROGRAM = Path(__file__).with_name("export.cjs")
 TRANSPORTS = ["http", "proto", "grpc"]  # http is OTLP/JSON, proto is protobuf over HTTP
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(900),  # the first test may have to install the packages
     pytest.mark.parametrize("transport", TRANSPORTS),
 ]

@@ -18,6 +18,7 @@ from intentproof_receiver.client_certificates import MappingStore
 from intentproof_receiver.decode import Block, Decoded, Request
 from intentproof_receiver.export import Exporter
 from intentproof_receiver.fair import FairPool
+from intentproof_receiver.http_listener import HttpServer, bind
 from intentproof_receiver.http_server import make_app
 from intentproof_receiver.inflight import Budget
 from intentproof_receiver.intake import Intake
@@ -25,7 +26,6 @@ from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.keys import KeyStore
 from intentproof_receiver.metrics import Metrics
 from intentproof_receiver.quotas import NO_QUOTAS, Quotas
-from intentproof_receiver.serve import HttpServer, bind
 from intentproof_receiver.status_metrics import LedgerCollector
 from intentproof_receiver.usage import Usage
 from intentproof_schemas import ExecutionEvent

@@ -23,11 +23,12 @@ from intentproof_receiver.checkup import (
     place_findings,
     places,
     port_findings,
+    standing_findings,
 )
 from intentproof_receiver.cli import main
 from intentproof_receiver.config import Config
 from intentproof_receiver.key_commands import create_key
-from intentproof_store import Ledger, LedgerSettings
+from intentproof_store import Ledger, LedgerSettings, Undecodable
 
 ON_DISK = "36 35 98:0 / / rw,noatime - ext4 /dev/root rw\n"
 
@@ -274,3 +275,18 @@ def test_a_collector_on_our_port(home: Path) -> None:
             server.shutdown()
             thread.join(20)
     assert marks(iter(found), "a Collector listens there") == ["MEND"]
+
+
+def test_a_writer_that_could_not_go_on(tmp_path: Path, home: Path) -> None:
+    """The doctor says before the start what `serve` would refuse with 8."""
+    store = tmp_path / "s"
+    assert list(standing_findings(store, home, "a")) == []  # there is no writer yet
+    settings = LedgerSettings(store=store, home=home, hot=store / "hot", log_name="a")
+    with Ledger.open(settings) as ledger:
+        ledger.append("acme", [], [Undecodable(b"raw", "bad")]).result(20)
+    assert marks(standing_findings(store, home, "a"), "goes on") == ["ok"]
+    assert marks(standing_findings(store, home, "b"), "signed as 'a'") == ["MEND"]
+    shutil.rmtree(store)
+    assert marks(standing_findings(store, home, "a"), "--new-writer") == ["MEND"]
+    (home / "last-checkpoint").write_text("{")
+    assert marks(standing_findings(store, home, "a"), "cannot be read") == ["MEND"]

@@ -120,6 +120,16 @@ def test_what_is_cancelled_leaves_the_queue(pool: FairPool, released: threading.
     assert all(one.result(20) for one in busy)
 
 
+def test_shutdown_does_not_wait_for_ever(pool: FairPool, released: threading.Event) -> None:
+    """Work that does not end in time is left alone, which is told."""
+    pool.submit("acme", nothing, until_set(released))
+    assert not pool.shutdown(0.01)
+    assert pool.is_busy
+    released.set()
+    assert pool.shutdown()
+    assert not pool.is_busy
+
+
 def test_shutdown_cancels_what_waits(pool: FairPool, released: threading.Event) -> None:
     """What has not begun when the pool ends is cancelled, and what runs is finished."""
     begun = threading.Event()

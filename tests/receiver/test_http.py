@@ -104,6 +104,7 @@ def raw_deflate(body: bytes) -> bytes:
         ("GZIP", gzip.compress(BODY, mtime=0)),
         ("deflate", zlib.compress(BODY)),
         ("deflate", raw_deflate(BODY)),
+        ("gzip", gzip.compress(b"", mtime=0) * 9_000 + gzip.compress(BODY, mtime=0)),
         ("zstd", zstandard.compress(BODY)),
         ("zstd", zstandard.compress(BODY[:20]) + zstandard.compress(BODY[20:])),
         ("snappy", bytes(cramjam.snappy.compress_raw(BODY))),
@@ -155,7 +156,9 @@ def test_damaged_json(service: Service) -> None:
     (detail,) = told["details"]
     assert told["code"] == 3
     assert detail["@type"] == "type.googleapis.com/google.rpc.BadRequest"
-    assert detail["fieldViolations"][0]["field"] == "resourceSpans"
+    (violation,) = detail["fieldViolations"]
+    assert violation["field"] == "body"
+    assert "resourceSpans" in violation["description"]
 
 
 BOMB = bytes(64 * MESSAGE_BYTES_MAX)
@@ -170,6 +173,9 @@ BOMB = bytes(64 * MESSAGE_BYTES_MAX)
         ("snappy", bytes(cramjam.snappy.compress_raw(BOMB[: 2 * MESSAGE_BYTES_MAX]))),
         ("x-snappy-framed", bytes(cramjam.snappy.compress(BOMB[: 4 * MESSAGE_BYTES_MAX]))),
         ("identity", BOMB[: MESSAGE_BYTES_MAX + 1]),
+        ("gzip", gzip.compress(b"", mtime=0) * 12_000),
+        ("zstd", zstandard.compress(b"") * 12_000),
+        ("x-snappy-framed", b"\xff\x06\x00\x00sNaPpY" + b"\xfe\x00\x00\x00" * 12_000),
     ],
 )
 def test_bombs(service: Service, encoding: str, packed: bytes) -> None:
@@ -177,6 +183,13 @@ def test_bombs(service: Service, encoding: str, packed: bytes) -> None:
     status, headers, answer = service.call(packed, headers={"content-encoding": encoding})
     assert (status, "retry-after" in headers) == (413, False)
     assert Status.FromString(answer).code == 8
+
+
+def test_a_slash_behind_the_path(service: Service) -> None:
+    """A path with a slash behind it is the same path: a 404 would cost the client its data."""
+    assert service.call(BODY, path="/v1/traces/")[0] == 200
+    assert service.call(method="PUT", path="/v1/traces/")[0] == 405
+    assert len(service.ledger.events) == 1
 
 
 def test_chunked(service: Service) -> None:

@@ -5,6 +5,7 @@ import time
 
 import h2.connection
 import h2.events
+import pytest
 
 from tests.receiver.support import Service
 
@@ -35,6 +36,7 @@ def goaway(address: str, *, pings: int, every_s: float) -> int | None:
     return None
 
 
+@pytest.mark.long
 def test_pings_every_ten_seconds_are_taken(service: Service) -> None:
     """A client that pings every ten seconds without a call keeps its connection."""
     assert goaway(service.grpc, pings=4, every_s=PING_EVERY_S) is None

@@ -157,6 +157,8 @@ def test_a_bad_member_costs_its_span_alone(members: dict[str, Any], reason: str)
 
 
 UNREADABLE: list[Any] = [
+    {"intValue": 2**64 - 1},  # no double, so that it would be changed
+    {"intValue": 2**66 + 1},
     5,
     {"stringValue": 5},
     {"boolValue": "true"},
@@ -336,6 +338,22 @@ def test_a_malformed_envelope(body: bytes) -> None:
     """A body that is no request at all is InvalidRequest."""
     with pytest.raises(InvalidRequest):
         spans_of(decode_json(body))
+
+
+@pytest.mark.parametrize(
+    ("head", "tail"),
+    [
+        (b'{"resourceSpans":[5,{"scopeSpans":[{"spans":[', b"]}]}]}"),
+        (b'{"resourceSpans":[{"scopeSpans":[null,"x",{"spans":[', b"]}]}]}"),
+        (b'{"resourceSpans":[{"scopeSpans":[{"spans":5},{"spans":[', b"]}]}]}"),
+        (b'{"resourceSpans":[{"scopeSpans":{}},{"scopeSpans":[{"spans":[', b"]}]}]}"),
+    ],
+)
+def test_what_cannot_hold_spans_costs_none(head: bytes, tail: bytes) -> None:
+    """A wrong element of the envelope is passed over, which the client is told."""
+    request = decode_json(head + json.dumps(json_span()).encode() + tail)
+    assert [decoded.fault for decoded in spans_of(request)] == [None]
+    assert "must be an array" in request.warning
 
 
 SNAKE = [

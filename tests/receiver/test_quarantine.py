@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -262,9 +263,10 @@ def test_ids(place: Place) -> None:
         ["show", "a"],
     ):
         assert place.run(*words).returncode == 6, words
-    first = place.listed()["too_large"]["id"]
-    place.receive(request_bytes(*[span_message(10 + number, intent="") for number in range(40)]))
-    assert "say more of it" in place.run("show", first[0], "--tenant", "acme").stderr
+    place.receive(request_bytes(*[span_message(10 + number, intent="") for number in range(17)]))
+    digits = Counter(one["id"][0] for one in place.told("list")["quarantine"])
+    ambiguous, _ = digits.most_common(1)[0]  # there are 16 digits
+    assert "say more of it" in place.run("show", ambiguous, "--tenant", "acme").stderr
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing"])
@@ -401,6 +403,7 @@ def test_an_endpoint_that_cannot_be_used(place: Place) -> None:
         ([*dead, "--key-file", str(other)], "a key of beta"),
         ([*dead, "--key-file", str(good)], "refused"),
         (["--endpoint", "ftp://x", "--key-file", str(good)], "must be http"),
+        (["--endpoint", "http://192.0.2.1:1", "--key-file", str(good)], "in clear: use https"),
         (["--endpoint", "https://127.0.0.1:1", "--key-file", str(good)], "refused"),
     ):
         done = place.run("retry", "--all", "--tenant", "acme", *words, event_bytes_max=HIGH)

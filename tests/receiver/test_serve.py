@@ -18,6 +18,7 @@ import grpc
 import pytest
 from intentproof_receiver.key_commands import create_key
 
+from tests.receiver.serving import until
 from tests.receiver.support import PROTOBUF, request_bytes, span_message
 
 COMMAND = "import sys; from intentproof_receiver.cli import main; sys.exit(main())"
@@ -185,7 +186,8 @@ def test_a_bad_setting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [("LedgerBehind", 8), ("HomeInvalid", 6), ("StoreUnavailable", 1)]
+    ("error", "code"),
+    [("LedgerBehind", 8), ("LogNameChanged", 8), ("HomeInvalid", 6), ("StoreUnavailable", 1)],
 )
 def test_a_ledger_that_does_not_open(tmp_path: Path, error: str, code: int) -> None:
     """A restored store is blocked with 8, a damaged --home is 6, and any other fault 1."""
@@ -203,8 +205,28 @@ def test_a_ledger_that_does_not_open(tmp_path: Path, error: str, code: int) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_folders_of_another_user(tmp_path: Path) -> None:
+    """What this user may not open is named with 6, and who must own it."""
+    prelude = (
+        "import intentproof_store as store\n"
+        "class Closed:\n"
+        "    @staticmethod\n"
+        "    def open(_): raise PermissionError(13, 'Permission denied', '/hot/lock')\n"
+        "store.Ledger = Closed"
+    )
+    done = finished(tmp_path, prelude=prelude)
+    assert done.returncode == 6
+    assert done.stderr.startswith("intentproof-otel: /hot/lock: Permission denied: what is in")
+
+
+def ended(popen: subprocess.Popen[str]) -> bool:
+    """Ask again; whether it has ended."""
+    popen.send_signal(signal.SIGTERM)
+    return popen.poll() is not None
+
+
 def test_draining(tmp_path: Path, key: str) -> None:
-    """A signal lets what is in flight finish, and a second signal ends the process at once."""
+    """A signal lets what is in flight finish; another one, a second later, ends the process."""
     with process(tmp_path) as running:
         host, port = running.http.split(":")
         head = (
@@ -221,7 +243,8 @@ def test_draining(tmp_path: Path, key: str) -> None:
                 assert connection.recv(1000).startswith(b"HTTP/1.1 100")  # it is being read
             running.popen.send_signal(signal.SIGTERM)
             running.until("draining")
+            running.popen.send_signal(signal.SIGTERM)  # as timeout(1) does, right behind
             first.sendall(BODY)
             assert first.recv(1000).startswith(b"HTTP/1.1 200")
-            running.popen.send_signal(signal.SIGTERM)
+            until(lambda: ended(running.popen), what="end")
             assert running.popen.wait(10) == 1

@@ -5,7 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from intentproof_store import Appended, LedgerBehind, StoreError
+from intentproof_store import (
+    Appended,
+    LedgerBehind,
+    LogNameChanged,
+    StoreError,
+    check_standing,
+)
 from intentproof_store.checkpoints import checkpoint_sizes
 
 from tests.store.support import (
@@ -46,6 +52,33 @@ def test_a_restored_store_is_refused(tmp_path: Path) -> None:
         ):
             pass
     assert sorted(here.layout.root.rglob("*")) == before
+
+
+def test_signed_files_tell_that_a_store_is_older(tmp_path: Path) -> None:
+    """Without lock and leaves it can be told that a store is not the one that was signed."""
+    here = place(tmp_path)
+    with here.ledger() as ledger:
+        append(ledger, events(0, 10))
+        check_standing(here.layout.root, here.home, "intentproof.local")
+    check_standing(here.layout.root, here.home, "intentproof.local")
+    older = restored(tmp_path / "older")
+    with pytest.raises(LedgerBehind, match=r"remembers a checkpoint of 21 leaves"):
+        check_standing(older.layout.root, older.home, "intentproof.local")
+
+
+def test_another_log_name_is_refused(tmp_path: Path) -> None:
+    """A writer goes on under the name of its logs only; a new writer may have another."""
+    here = place(tmp_path)
+    with here.ledger() as ledger:
+        append(ledger, events(0, 10))
+    with (
+        pytest.raises(LogNameChanged, match=r"'other.example'.*'intentproof.local'.*--new-writer"),
+        here.ledger(log_name="other.example"),
+    ):
+        pass
+    with here.ledger(log_name="other.example", new_writer=True) as ledger:
+        append(ledger, events(10, 20))
+    verified(here)
 
 
 def test_an_emptied_store_is_refused(tmp_path: Path) -> None:

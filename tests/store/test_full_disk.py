@@ -109,6 +109,26 @@ def test_a_store_that_is_full_while_hot_is_not_seals_later(
     assert len(check_sealed(here).ids()) == 42
 
 
+def test_resends_while_the_disk_refuses_leave_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes for quarantine that are refused and sent again are written once, and then named."""
+    here = place(tmp_path)
+    bad = Undecodable(b"raw", "bad")
+    with here.ledger() as ledger:
+        append(ledger, [event(1)])
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pwrite", _fail)
+            for _ in range(3):
+                future = ledger.append(TENANT, [], [bad])
+                assert isinstance(future.exception(20), StoreUnavailable)
+        assert append(ledger, [], [bad]) == Appended(quarantined=1)
+        assert append(ledger, [], [bad]) == Appended()
+    (kept,) = here.layout.quarantine(TENANT).iterdir()
+    assert kept.read_bytes()[32:] == b"raw"
+    verified(here)
+
+
 @pytest.mark.parametrize("call", ["fdatasync", "pwrite"])
 def test_what_an_io_error_refused_never_appears(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

@@ -7,6 +7,7 @@ from .limits import limit_findings
 from .places import place_findings
 from .ports import port_findings
 from .running import Running, find_running, running_findings
+from .standing import standing_findings
 
 __all__ = [
     "Finding",
@@ -18,4 +19,5 @@ __all__ = [
     "place_findings",
     "port_findings",
     "running_findings",
+    "standing_findings",
 ]

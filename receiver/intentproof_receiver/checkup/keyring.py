@@ -1,6 +1,6 @@
 """The file of API keys."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from ..keys import FILE_NAME, ApiKey, read_keys
 from .finding import Finding
 
 EXPIRES_SOON_S = 14 * 86_400
-_CREATE = "intentproof-otel keys create --tenant"
 
 
 def key_findings(
@@ -17,6 +16,7 @@ def key_findings(
 ) -> Iterator[Finding]:
     """Whether somebody may send, and whether some tenant soon may not."""
     path = home / FILE_NAME
+    create = f"intentproof-otel keys create --home {home} --tenant"
     subject = f"keys {path}"
     if certificates_may_send and not path.exists():
         yield Finding("keys", "none, and none needed: client certificates are mapped")
@@ -24,29 +24,24 @@ def key_findings(
     try:
         keys = list(read_keys(path).values())
     except ReceiverError as error:
-        mend = f"{_CREATE} NAME" if not path.exists() else str(error)
+        mend = f"{create} NAME" if not path.exists() else str(error)
         yield Finding(subject, "no usable file of keys", mend)
         return
     senders = [key for key in keys if "ingest" in key.roles and not key.revoked]
     live = [key for key in senders if _end(key) > now]
     if not live:
-        yield Finding(subject, "no key that may send", f"{_CREATE} NAME")
+        yield Finding(subject, "no key that may send", f"{create} NAME")
         return
     yield Finding(subject, f"{len(live)} of {len(keys)} may send")
     for tenant in sorted({key.tenant for key in senders}):
-        yield from _of_tenant(tenant, [key for key in senders if key.tenant == tenant], now)
-
-
-def _of_tenant(tenant: str, keys: Sequence[ApiKey], now: float) -> Iterator[Finding]:
-    last = max(keys, key=_end)
-    if _end(last) > now + EXPIRES_SOON_S:
-        return
-    state = "expired" if _end(last) <= now else "expires"
-    yield Finding(
-        f"key {last.id} of {tenant}",
-        f"{state} on {last.expires[:10]}, and no other key of this tenant lasts longer",
-        f"{_CREATE} {tenant}, give it to every sender, then: keys revoke {last.id}",
-    )
+        last = max((key for key in senders if key.tenant == tenant), key=_end)
+        if _end(last) <= now + EXPIRES_SOON_S:
+            state = "expired" if _end(last) <= now else "expires"
+            yield Finding(
+                f"key {last.id} of {tenant}",
+                f"{state} on {last.expires[:10]}, and no other key of this tenant lasts longer",
+                f"{create} {tenant}, give it to every sender, then: keys revoke {last.id}",
+            )
 
 
 def _end(key: ApiKey) -> float:

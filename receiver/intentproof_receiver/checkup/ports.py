@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ..config import Config
 from ..errors import ReceiverError
-from ..serve import bind
+from ..http_listener import bind
 from .finding import Finding
 from .running import Running, local_address
 
