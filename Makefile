@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test faults lint format bench soak peers fuzz collector clean
+.PHONY: demo test faults lint format conformance bench soak peers fuzz collector clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       the refund story, end to end"
 	@echo "make test       all tests but those of make faults, with coverage"
 	@echo "make faults     minutes of faults, Collectors and other clients (needs Go, Node, and root for full disks)"
+	@echo "make conformance    breaks each rule of receiver/README.md: its tests have to notice"
 	@echo "make lint       ruff format, ruff check, mypy"
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
 	@echo "make soak       ten minutes under load, and a verdict (SECONDS=60 for one)"
@@ -47,6 +48,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+conformance: $(STAMP)
+	@$(BIN)/python -m tests.conformance
 
 bench: $(STAMP)
 	@$(BIN)/python -m bench $(if $(LARGE),--large) $(if $(PEERS),--peers $(PEERS))

@@ -5,6 +5,7 @@ that is the same, and it lets us refuse strangers and overload before the messag
 both ways: the library's own parsing answers INTERNAL, which makes clients drop their data.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from .status import Encoding, failure, retry_info, short, success
 from .tls import Certificates, TlsMaterial
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+_log = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -90,7 +92,6 @@ def _options(message_bytes_max: int) -> list[tuple[str, int]]:
         # The Collector's keepalive, if it is switched on, pings more often than the default allows.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         # Long connections end now and then, so that a load balancer can spread them anew.
         ("grpc.max_connection_age_ms", 3_600_000),
@@ -118,10 +119,13 @@ class _Export:
             outcome = await self._intake.take(
                 "grpc", _credentials(context), Encoding.PROTOBUF, read
             )
+            return success(outcome, Encoding.PROTOBUF)
         except ReceiverError as error:
             refusal = error
-        else:
-            return success(outcome, Encoding.PROTOBUF)
+        except Exception:  # noqa: BLE001 - a bug must not destroy evidence
+            # Answered by the library this would be UNKNOWN, which makes clients drop their data.
+            _log.exception("handler_failed")
+            refusal = Unavailable("an internal fault")
         # abort raises a bare Exception: outside of every try, or it would be answered twice.
         trailers: list[tuple[str, str | bytes]] = [
             ("grpc-status-details-bin", failure(refusal, Encoding.PROTOBUF))

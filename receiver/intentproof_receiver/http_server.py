@@ -206,6 +206,8 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
         _log.error("handler_failed", exc_info=error)
+        if request.url.path == TRACES:
+            return _refusal(Unavailable("an internal fault"), request)
         return _envelope(request, 500, "internal", "an internal fault")
 
 

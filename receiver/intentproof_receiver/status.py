@@ -1,7 +1,7 @@
 """What goes back to a client: OTLP responses and google.rpc.Status, in either encoding.
 
-Every body stays below 4 KiB: the Collector reads 64 KiB of a response and drops the batch if that
-does not parse.
+Every body stays below 4 KiB, in JSON too, where a character may take two bytes: the Collector reads
+64 KiB of a response and drops the batch if that does not parse.
 """
 
 import json
@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from .errors import InvalidRequest, ReceiverError, Unavailable, answer_to
 from .outcome import Outcome
 
-MESSAGE_BYTES_MAX = 1024
+MESSAGE_BYTES_MAX = 896  # a Status of an invalid request says it twice
 _TYPE_URL = "type.googleapis.com/"
 
 
@@ -32,8 +32,9 @@ class Encoding(Enum):
 
 
 def short(message: str) -> str:
-    """`message` within MESSAGE_BYTES_MAX bytes of UTF-8."""
-    return message.encode(errors="replace")[:MESSAGE_BYTES_MAX].decode(errors="ignore")
+    """`message` within MESSAGE_BYTES_MAX bytes of UTF-8, without control characters."""
+    plain = "".join(one if one.isprintable() else " " for one in message[:MESSAGE_BYTES_MAX])
+    return plain.encode()[:MESSAGE_BYTES_MAX].decode(errors="ignore")
 
 
 def success(outcome: Outcome, encoding: Encoding) -> bytes:
@@ -41,7 +42,7 @@ def success(outcome: Outcome, encoding: Encoding) -> bytes:
     told = bool(outcome.rejected or outcome.message)
     if encoding is Encoding.JSON:
         partial = {"rejectedSpans": str(outcome.rejected), "errorMessage": short(outcome.message)}
-        return json.dumps({"partialSuccess": partial} if told else {}).encode()
+        return _json({"partialSuccess": partial} if told else {})
     if not told:
         return b""
     message = ExportTracePartialSuccess(
@@ -64,7 +65,7 @@ def failure(error: ReceiverError, encoding: Encoding) -> bytes:
         details = _json_details(error)
         if details:
             body["details"] = [details]
-        return json.dumps(body).encode()
+        return _json(body)
     status = Status(code=code, message=message)
     detail = _detail(error)
     if detail is not None:
@@ -72,6 +73,10 @@ def failure(error: ReceiverError, encoding: Encoding) -> bytes:
         packed.Pack(detail)
         status.details.append(packed)
     return bytes(status.SerializeToString())
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def _detail(error: ReceiverError) -> BadRequest | RetryInfo | None:

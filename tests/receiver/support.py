@@ -29,7 +29,7 @@ from intentproof_receiver.quotas import NO_QUOTAS, Quotas
 from intentproof_receiver.status_metrics import LedgerCollector
 from intentproof_receiver.usage import Usage
 from intentproof_schemas import ExecutionEvent
-from intentproof_store import Appended, LedgerStatus, Undecodable
+from intentproof_store import Appended, LedgerStatus, TenantStatus, Undecodable
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
@@ -97,7 +97,7 @@ class FakeLedger:
     def status(self) -> LedgerStatus:
         return LedgerStatus(
             writer="w-00000000",
-            tenants={},
+            tenants={tenant: TenantStatus(1, 1, 0, 1, 0, 0, 0) for tenant, _ in self.events},
             queued=0,
             queued_bytes=0,
             healthy=self.healthy,

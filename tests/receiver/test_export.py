@@ -1,10 +1,12 @@
 """The one function behind both transports, without a network."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.rpc.status_pb2 import Status
 from intentproof_receiver.client_certificates import MappingStore
 from intentproof_receiver.credentials import Credentials
 from intentproof_receiver.decode import Request, decode_protobuf
@@ -38,6 +40,7 @@ from tests.receiver.support import (
 )
 
 BAD_UTF8 = attribute_bytes(b"k", field_bytes(1, b"\xff"))
+FLAGS = b"\x85\x01" + b"\xff" * 4  # all bits, of which most mean nothing yet
 TAKEN = span_message().SerializeToString()
 UNTAKEN = SpanMessage(trace_id=bytes(15), name="plain").SerializeToString()
 
@@ -87,7 +90,14 @@ def test_spans_that_no_rule_takes(harness: Harness) -> None:
         (UNTAKEN + b"\x4a\x02\x0a\x05", "quarantined"),
         (span_message(intent=" ").SerializeToString(), "quarantined"),
         (span_message(sequence="1").SerializeToString(), "quarantined"),
-        (span_message().SerializeToString() + field_bytes(1, bytes(15)), "quarantined"),
+        (TAKEN + field_bytes(1, bytes(range(15))), "quarantined"),
+        (TAKEN + field_bytes(1, bytes(16)), "quarantined"),
+        (TAKEN + field_bytes(1, b""), "quarantined"),
+        (TAKEN + field_bytes(2, bytes(range(7))), "quarantined"),
+        (TAKEN + field_bytes(2, bytes(8)), "quarantined"),
+        (TAKEN + field_bytes(4, bytes(range(7))), "quarantined"),
+        (TAKEN + field_bytes(4, bytes(8)), "stored"),
+        (TAKEN + FLAGS, "stored"),
         (TAKEN + attribute_bytes(b"s", b"\x40\x05"), "stored"),
     ],
 )
@@ -101,6 +111,62 @@ def test_fates(harness: Harness, raw: bytes, fate: str) -> None:
     if fate == "quarantined":
         (one,) = spans_of(decode_protobuf(harness.ledger.undecodable[0][1].raw))
         assert one.raw == raw
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b"", Encoding.PROTOBUF),
+        (field_bytes(1, b""), Encoding.PROTOBUF),
+        (field_bytes(1, field_bytes(2, b"")), Encoding.PROTOBUF),
+        (b"{}", Encoding.JSON),
+        (b'{"resourceSpans":[]}', Encoding.JSON),
+        (b'{"resourceSpans":[{}]}', Encoding.JSON),
+        (
+            b'{"resourceSpans":[{"resource":{},"scopeSpans":[{"scope":{},"spans":[]}]}]}',
+            Encoding.JSON,
+        ),
+    ],
+)
+def test_empty_envelopes(harness: Harness, body: bytes, encoding: Encoding) -> None:
+    """A request without spans, however its envelopes are, is a success with nothing to say."""
+    assert harness.export(body, encoding) == Outcome()
+    assert harness.ledger.calls == 0
+
+
+def test_duplicate_keys_are_counted(harness: Harness) -> None:
+    """Of attributes with one key the first is kept, and how many were not, in both encodings."""
+    again = attribute_bytes(b"k", field_bytes(1, b"1")) + attribute_bytes(
+        b"k", field_bytes(1, b"2")
+    )
+    pairs = [
+        {"key": "intentproof.intent", "value": {"stringValue": "why"}},
+        {"key": "k", "value": {"stringValue": "1"}},
+        {"key": "k", "value": {"stringValue": "2"}},
+    ]
+    harness.export(request_bytes(TAKEN + again))
+    harness.export(json_request(json_span(2, attributes=pairs)), Encoding.JSON)
+    for _, event in harness.ledger.events:
+        kept = json.loads(event.attributes)
+        assert (kept["k"], kept["intentproof.duplicate_keys"]) == ("1", 1)
+    assert len(harness.ledger.events) == 2
+
+
+def test_dropped_counts_are_kept(harness: Harness) -> None:
+    """What a client's SDK dropped is told in the event, in both encodings."""
+    message = span_message()
+    message.dropped_attributes_count = 1
+    message.dropped_events_count = 2
+    message.dropped_links_count = 3
+    of_json = {
+        f"dropped{name}Count": n for n, name in enumerate(("Attributes", "Events", "Links"), 1)
+    }
+    harness.export(request_bytes(message))
+    harness.export(json_request(json_span(2, **of_json)), Encoding.JSON)
+    for _, event in harness.ledger.events:
+        dropped = (event.dropped_attributes_count, event.dropped_events_count)
+        assert (*dropped, event.dropped_links_count) == (1, 2, 3)
+    assert len(harness.ledger.events) == 2
 
 
 def test_spans_under_a_damaged_resource(harness: Harness) -> None:
@@ -224,10 +290,14 @@ def test_the_table_of_answers() -> None:
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_bodies_are_small(encoding: Encoding) -> None:
-    """No body is over 4 KiB, whatever a message quotes."""
-    for error in (InvalidRequest("f", "é" * 9999), Unavailable("x" * 9999), MethodNotAllowed("x")):
-        assert len(failure(error, encoding)) < 4096 * 2
-    assert len(failure(Unavailable("\ud800"), encoding)) < 4096
+    """No body is over 4 KiB, whatever a message quotes, and each can be read."""
+    for quoted in ("x", "é", '"', "\\", "\x00", "\ud800", "\U0001f600"):
+        text = quoted * 9999
+        for error in (InvalidRequest("f", text), Unavailable(text), MethodNotAllowed(text)):
+            body = failure(error, encoding)
+            assert len(body) < 4096
+            assert json.loads(body) if encoding is Encoding.JSON else Status.FromString(body)
+        assert len(success(Outcome(rejected=10**18, message=text), encoding)) < 4096
 
 
 def test_budget() -> None:

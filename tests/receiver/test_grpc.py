@@ -83,8 +83,9 @@ def test_gzip(service: Service, channel: grpc.Channel) -> None:
 def test_partial_success(service: Service, channel: grpc.Channel) -> None:
     """A bad span costs itself alone and is counted exactly."""
     bad = span_message(2).SerializeToString() + attribute_bytes(b"k", field_bytes(1, b"\xff"))
-    answer = export(channel, request_bytes(span_message(1), bad, span_message(3)), service.key)
-    assert answer.partial_success.rejected_spans == 1
+    body = request_bytes(span_message(1), bad, span_message(3), bad)
+    answer = export(channel, body, service.key)
+    assert answer.partial_success.rejected_spans == 2
     assert "invalid_utf8" in answer.partial_success.error_message
     assert len(service.ledger.events) == 2
     assert service.ledger.undecodable[0][1].raw.endswith(bad)
@@ -130,6 +131,17 @@ def test_our_fault_is_retryable(service: Service, channel: grpc.Channel, fault: 
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert detail.retry_delay.seconds > 0
     assert RetryInfo.FromString(trailers["google.rpc.retryinfo-bin"]) == detail
+
+
+@pytest.mark.parametrize("step", ["_credentials", "success"])
+def test_a_bug_in_the_handler_is_retryable(
+    service: Service, channel: grpc.Channel, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Also a bug before and behind all that is shared answers UNAVAILABLE with both trailers."""
+    monkeypatch.setattr(f"intentproof_receiver.grpc_server.{step}", None)
+    error, trailers = refused(channel, b"", service.key)
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert {"grpc-status-details-bin", "google.rpc.retryinfo-bin"} <= set(trailers)
 
 
 def test_over_quota(service: Service) -> None:
@@ -198,6 +210,17 @@ def test_a_bomb_is_too_large(service: Service, channel: grpc.Channel) -> None:
         )
     error: Any = caught.value
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_draining(service: Service, channel: grpc.Channel) -> None:
+    """While draining, new spans are refused with a delay in both trailers."""
+    service.intake.draining = True
+    try:
+        error, trailers = refused(channel, request_bytes(span_message()), service.key)
+    finally:
+        service.intake.draining = False
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert RetryInfo.FromString(trailers["google.rpc.retryinfo-bin"]).retry_delay.seconds > 0
 
 
 def test_no_message(service: Service, channel: grpc.Channel) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import cramjam
 import pytest
 import zstandard
+from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 from intentproof_receiver.errors import Forbidden
 from intentproof_receiver.http_server import make_app
@@ -62,22 +63,23 @@ def test_json(service: Service) -> None:
 
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
 def test_partial_success(service: Service, media_type: str) -> None:
-    """Rejected spans are told in the request's encoding, and the others are kept."""
-    bad = json_span(2, kind="SPAN_KIND_CLIENT")
+    """Rejected spans are counted in the request's encoding, and the others are kept."""
+    bad = [json_span(number, kind="SPAN_KIND_CLIENT") for number in (2, 3)]
     body = (
-        json_request(json_span(1), bad)
+        json_request(json_span(1), *bad)
         if media_type == JSON
-        else request_bytes(span_message(1), BAD_SPAN)
+        else request_bytes(span_message(1), BAD_SPAN, BAD_SPAN)
     )
     status, headers, answer = service.call(body, headers={"content-type": media_type})
     assert (status, headers["content-type"]) == (200, media_type)
     if media_type == JSON:
         partial = json.loads(answer)["partialSuccess"]
-        assert partial["rejectedSpans"] == "1"
+        assert partial["rejectedSpans"] == "2"
+        assert "malformed" in partial["errorMessage"]
     else:
-        assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 1
+        assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 2
     assert len(answer) < 4096
-    assert len(service.ledger.events) == len(service.ledger.undecodable) == 1
+    assert (len(service.ledger.events), len(service.ledger.undecodable)) == (1, 2)
 
 
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
@@ -135,11 +137,28 @@ def test_compression(service: Service, encoding: str, packed: bytes) -> None:
     ],
 )
 def test_damaged_bodies(service: Service, encoding: str, packed: bytes) -> None:
-    """A body that is cut short or garbage answers 400 with a protobuf Status."""
+    """A body that is cut short or garbage answers 400 with a Status that names the field."""
     status, headers, answer = service.call(packed, headers={"content-encoding": encoding})
     assert (status, headers["content-type"]) == (400, PROTOBUF)
-    assert Status.FromString(answer).code == 3
+    told = Status.FromString(answer)
+    detail = BadRequest()
+    assert told.code == 3
+    assert told.details[0].Unpack(detail)
+    assert detail.field_violations[0].field == "body"
     assert service.ledger.calls == 0
+
+
+def test_damaged_json(service: Service) -> None:
+    """A JSON body that cannot be read answers 400 with a Status in JSON that names the field."""
+    status, headers, answer = service.call(b'{"resourceSpans":5}', headers={"content-type": JSON})
+    assert (status, headers["content-type"]) == (400, JSON)
+    told = json.loads(answer)
+    (detail,) = told["details"]
+    assert told["code"] == 3
+    assert detail["@type"] == "type.googleapis.com/google.rpc.BadRequest"
+    (violation,) = detail["fieldViolations"]
+    assert violation["field"] == "body"
+    assert "resourceSpans" in violation["description"]
 
 
 BOMB = bytes(64 * MESSAGE_BYTES_MAX)
@@ -160,9 +179,9 @@ BOMB = bytes(64 * MESSAGE_BYTES_MAX)
     ],
 )
 def test_bombs(service: Service, encoding: str, packed: bytes) -> None:
-    """The limit counts bytes after decompression; beyond it the answer is 413."""
-    status, _, answer = service.call(packed, headers={"content-encoding": encoding})
-    assert status == 413
+    """The limit counts bytes after decompression; beyond it the answer is 413, for good."""
+    status, headers, answer = service.call(packed, headers={"content-encoding": encoding})
+    assert (status, "retry-after" in headers) == (413, False)
     assert Status.FromString(answer).code == 8
 
 
@@ -211,6 +230,15 @@ def test_no_valid_key(service: Service, key: str | None, reason: str) -> None:
     status, _, answer = service.call(json_request(), headers={"content-type": JSON}, key=key)
     assert status == 401
     assert reason in json.loads(answer)["message"]
+
+
+def test_the_tenant_is_that_of_the_key(service: Service) -> None:
+    """No header, span attribute or resource attribute changes the tenant that a key stands for."""
+    pair = field_bytes(1, b"tenant.id") + field_bytes(2, field_bytes(1, b"other"))
+    body = request_bytes(span_message(tenant="other"), resource=field_bytes(1, pair))
+    names = ("x-tenant", "x-tenant-id", "x-scope-orgid", "x-intentproof-tenant")
+    assert service.call(body, headers=dict.fromkeys(names, "other"))[0] == 200
+    assert [tenant for tenant, _ in service.ledger.events] == ["acme"]
 
 
 def test_wrong_role(service: Service) -> None:
@@ -406,6 +434,20 @@ def test_a_client_that_hangs_up(service: Service) -> None:
     assert len(service.ledger.events) == 1
 
 
+def test_a_body_that_does_not_come(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that stops within its body is refused after a time, and holds nothing then."""
+    monkeypatch.setattr("intentproof_receiver.http_server.BODY_SECONDS_MAX", 0.1)
+    head = (
+        f"POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-api-key: {service.key}"
+        f"\r\ncontent-type: {PROTOBUF}"
+    )
+    with socket.create_connection(("127.0.0.1", service.http_port), timeout=20) as connection:
+        connection.sendall(f"{head}\r\ncontent-length: 9000\r\n\r\n".encode() + BODY)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 503")
+    text = service.call(method="GET", path="/metrics", key=None)[2].decode()
+    assert "intentproof_bytes_in_flight 0.0" in text
+
+
 def test_a_bug_in_a_transport_is_retryable(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,6 +458,19 @@ def test_a_bug_in_a_transport_is_retryable(
 
     monkeypatch.setattr(service.intake._exporter, "authenticate", fail)
     assert service.call(BODY)[0] == 503
+
+
+@pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
+@pytest.mark.parametrize("step", ["_credentials", "success"])
+def test_a_bug_in_the_handler_is_retryable(
+    service: Service, monkeypatch: pytest.MonkeyPatch, step: str, media_type: str
+) -> None:
+    """Also a bug before and behind all that is shared is answered 503, in the right encoding."""
+    monkeypatch.setattr(f"intentproof_receiver.http_server.{step}", None)
+    body = b"{}" if media_type == JSON else b""
+    status, headers, _ = service.call(body, headers={"content-type": media_type})
+    assert (status, headers["content-type"]) == (503, media_type)
+    assert int(headers["retry-after"]) > 0
 
 
 def test_a_bug_on_another_path(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """API keys: how they are made, kept and read."""
 
 import argparse
+import hashlib
 import json
 import stat
 import threading
@@ -45,6 +46,8 @@ def test_only_hashes_are_kept(home: Path) -> None:
     content = (home / FILE_NAME).read_text()
     assert text.rpartition("_")[2] not in content
     assert text not in content
+    secret = text[-43:].encode()
+    assert json.loads(content)["keys"][0]["sha256"] == hashlib.sha256(secret).hexdigest()
     assert stat.S_IMODE((home / FILE_NAME).stat().st_mode) == 0o600
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
@@ -79,6 +82,18 @@ def test_a_running_store_sees_changes(home: Path) -> None:
     assert revoke(home, record.id) == 0
     with pytest.raises(Unauthenticated, match="was revoked"):
         store.authenticate(text)
+
+
+def test_keys_of_a_tenant_overlap(home: Path) -> None:
+    """A new key leaves its tenant's old one in force until that is revoked."""
+    old, old_text = create_key(home, tenant="acme")
+    _, new_text = create_key(home, tenant="acme")
+    store = KeyStore(home)
+    assert [store.authenticate(text).tenant for text in (old_text, new_text)] == ["acme", "acme"]
+    assert revoke(home, old.id) == 0
+    assert store.authenticate(new_text).tenant == "acme"
+    with pytest.raises(Unauthenticated):
+        store.authenticate(old_text)
 
 
 def test_an_unknown_key_is_looked_for_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -358,6 +358,7 @@ def test_formats(place: Place, accept: str, media_type: str) -> None:
 
 def test_openmetrics(place: Place) -> None:
     """The page is OpenMetrics to a strict parser, and no label names a tenant or a key."""
+    assert place.post() == 200
     page = place.running.call("/metrics", accept="application/openmetrics-text")[1]
     families = list(openmetrics_families(page))  # type: ignore[no-untyped-call]
     assert len(families) > 40

@@ -24,13 +24,3 @@ def shown(default: object) -> str:
     if isinstance(default, float):
         return f"{default:g}"
     return str(default).lower() if default is None or isinstance(default, bool) else str(default)
-
-
-def test_every_named_test_exists() -> None:
-    """The tests that the table of rules names are there."""
-    folder = Path(__file__).parent
-    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("test_*.py"))
-    for name in re.findall(r"::(test_\w+)", README):
-        assert f"def {name}(" in sources, name
-    for name in re.findall(r"`(test_\w+\.py)", README):
-        assert (folder / name).exists(), name

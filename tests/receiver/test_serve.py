@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -118,6 +119,19 @@ def test_acknowledged_is_durable(tmp_path: Path, key: str) -> None:
     with process(tmp_path) as running:
         assert running.post(BODY, key) == 200
         assert 'intentproof_events_total{result="duplicate"} 1.0' in running.get("/metrics")[1]
+        assert running.stop() == 0
+
+
+def test_the_same_again_is_answered_alike(tmp_path: Path, key: str) -> None:
+    """A request sent ten times in parallel is stored once, and another under its ids is kept."""
+    with process(tmp_path) as running:
+        with ThreadPoolExecutor(10) as pool:
+            answers = list(pool.map(lambda _: running.post(BODY, key), range(10)))
+        assert answers == [200] * 10
+        assert running.post(request_bytes(span_message(action="other")), key) == 200
+        text = running.get("/metrics")[1]
+        for result, count in (("stored", 1), ("duplicate", 9), ("conflict", 1)):
+            assert f'intentproof_events_total{{result="{result}"}} {count}.0' in text
         assert running.stop() == 0
 
 

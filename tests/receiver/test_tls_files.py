@@ -3,6 +3,7 @@
 import os
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from intentproof_receiver.certificate_commands import map_certificate
 from intentproof_receiver.config import Config, load
-from intentproof_receiver.errors import ConfigInvalid, TlsInvalid, Unusable
-from intentproof_receiver.exposure import is_loopback
+from intentproof_receiver.errors import ConfigInvalid, TlsInvalid, Unsafe, Unusable
+from intentproof_receiver.exposure import check_exposure, is_loopback
 from intentproof_receiver.tls import Certificates, TlsFiles, read_material, tls_files
 from intentproof_receiver.tls_findings import transport_security
 
-from tests.receiver.tls_support import SPIFFE, Pki, chain, put
+from tests.receiver.tls_support import PORTS, SPIFFE, Pki, chain, put
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -116,8 +117,12 @@ def test_a_folder_swapped_behind_links(pki: Pki) -> None:
         folders.append(Pki(folder))
     link = pki.folder / "data"
     link.symlink_to("1")
+    mounted = pki.folder / "mounted"
+    mounted.mkdir()
+    for name in ("tls.crt", "tls.key", "clients.pem"):
+        (mounted / name).symlink_to(link / name)
     clock = Seconds()
-    files = TlsFiles(link / "tls.crt", link / "tls.key", link / "clients.pem")
+    files = TlsFiles(mounted / "tls.crt", mounted / "tls.key", mounted / "clients.pem")
     certificates = Certificates(files, clock=clock)
     other = pki.folder / "other"
     other.symlink_to("2")
@@ -214,6 +219,19 @@ def test_settings_from_everywhere() -> None:
 def test_loopback(address: str, *, loopback: bool) -> None:
     """Loopback is what no network reaches; all addresses of the machine are not."""
     assert is_loopback(address) is loopback
+
+
+@pytest.mark.parametrize("port", PORTS)
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"])
+def test_what_others_may_reach_needs_tls(port: str, address: str) -> None:
+    """An address beyond loopback is refused without TLS, on either port, unless `insecure`."""
+    given: dict[str, Any] = {port: address}
+    exposed = replace(Config(), **given)
+    with pytest.raises(Unsafe, match=f"--{port} .*tls_certificate.*--insecure"):
+        check_exposure(exposed)
+    check_exposure(replace(exposed, insecure=True))
+    check_exposure(replace(exposed, tls_certificate=Path("c"), tls_key=Path("k")))
+    check_exposure(Config())
 
 
 def test_a_name_is_loopback_only_if_all_its_addresses_are(monkeypatch: pytest.MonkeyPatch) -> None:
