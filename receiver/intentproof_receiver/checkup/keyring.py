@@ -40,7 +40,8 @@ def key_findings(
             yield Finding(
                 f"key {last.id} of {tenant}",
                 f"{state} on {last.expires[:10]}, and no other key of this tenant lasts longer",
-                f"{create} {tenant}, give it to every sender, then: keys revoke {last.id}",
+                f"{create} {tenant}, give it to every sender, then: "
+                f"intentproof-otel keys revoke --home {home} {last.id}",
             )
 
 
