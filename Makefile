@@ -11,7 +11,7 @@ help:
 	@echo "make demo       the refund story, end to end"
 	@echo "make test       all tests but those of make faults, with coverage"
 	@echo "make faults     minutes of faults, Collectors and other clients (needs Go, Node, and root for full disks)"
-	@echo "make conformance    breaks each rule of receiver/README.md: its tests have to notice"
+	@echo "make conformance  breaks each rule of receiver/README.md: its tests have to notice"
 	@echo "make lint       ruff format, ruff check, mypy"
 	@echo "make bench      our speed beside a floor (LARGE=1 adds 10 million events)"
 	@echo "make soak       ten minutes under load, and a verdict (SECONDS=60 for one)"
