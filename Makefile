@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo "make demo       the refund story, end to end"
-	@echo "make test       all tests but those of make faults, with coverage"
+	@echo "make test       all tests but those of make faults (COVERAGE=1 counts lines)"
 	@echo "make faults     minutes of faults, Collectors and other clients (needs Go, Node, and root for full disks)"
 	@echo "make conformance  breaks each rule of receiver/README.md: its tests have to notice"
 	@echo "make lint       ruff format, ruff check, mypy"
@@ -35,7 +35,7 @@ demo: $(STAMP)
 	@$(BIN)/intentproof-otel demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -m "not (fault or long)" -n auto --dist worksteal --cov --cov-report=term
+	@$(BIN)/python -m pytest -m "not (fault or long)" -n auto --dist worksteal $(if $(COVERAGE),--cov --cov-report=term)
 
 faults: $(STAMP)
 	@$(BIN)/python -m pytest -m "fault or long" -n 3 --dist worksteal --durations=0 --durations-min=10
