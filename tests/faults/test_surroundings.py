@@ -31,7 +31,7 @@ def test_disk_is_full_and_freed(
         site = make_site(receiver=SEALING_OFTEN)
         with site.collector.collecting(), site.load(spans_a_second=500) as load:
             with site.receiver.serving() as serving:
-                until(lambda: site.receiver.metric("intentproof_ledger_sealed_segments"), "segment")
+                until(lambda: site.receiver.metric("intentproof_ledger_segments_total"), "segment")
                 disk.fill()
                 until(lambda: site.receiver.requests("unavailable"), "refusal for want of space")
                 serving.kill()
