@@ -33,6 +33,14 @@ def is_loopback(address: str) -> bool:
     return all(_is_loopback(str(one[4][0])) for one in found)
 
 
+def names_loopback(host: str) -> bool:
+    """Whether a client's host is loopback by its name or address alone: nothing is resolved."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _is_loopback(text: str) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:

@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from .errors import Unusable
-from .exposure import is_loopback
+from .exposure import names_loopback
 from .status import Encoding
 
 _SECONDS_MAX = 60.0
@@ -61,7 +61,7 @@ class Endpoint:
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("must be http://HOST:PORT or https://HOST:PORT")
             if parts.scheme == "http":
-                if not is_loopback(f"{parts.hostname}:0"):
+                if not names_loopback(parts.hostname):
                     raise ValueError("the key would cross the network in clear: use https")
                 return HTTPConnection(parts.hostname, parts.port, timeout=_SECONDS_MAX)
             context = ssl.create_default_context(cafile=self.ca_file)

@@ -6,7 +6,6 @@ has the action `intentproof.smoke`.
 
 import argparse
 import io
-import ipaddress
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from .cli import main as command_line
 from .errors import Unusable
+from .exposure import names_loopback
 from .smoke_client import (
     ACTION,
     Target,
@@ -101,9 +101,9 @@ def _target(args: argparse.Namespace) -> Target:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Unusable(f"--endpoint {target.http}: must be http://HOST:PORT or https://HOST:PORT")
     if not args.insecure:
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not names_loopback(parts.hostname):
             raise Unusable(f"--endpoint {target.http}: the key would go in clear; or --insecure")
-        if target.grpc and target.grpc_is_clear and not _is_loopback(_host(target.grpc)):
+        if target.grpc and target.grpc_is_clear and not names_loopback(_host(target.grpc)):
             raise Unusable(
                 f"--grpc-endpoint {target.grpc}: the key would go in clear; give "
                 "--ca-file, or https://HOST:PORT, or --insecure"
@@ -128,13 +128,6 @@ def _key(args: argparse.Namespace) -> str | None:
 
 def _host(address: str) -> str:
     return urlsplit(address if "//" in address else f"//{address}").hostname or ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _steps(target: Target, args: argparse.Namespace) -> Iterator[Step]:
