@@ -7,12 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from .errors import Unusable
 
 LOOK_EVERY_S = 1.0  # how soon a running receiver sees a change
 Content = TypeVar("Content")
+Stamp: TypeAlias = tuple[int, int, int]
+"""Nanoseconds of its last change, inode, bytes."""
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes with a file's content; None where it cannot be looked at.
+
+    Of a link its target's: Kubernetes swaps a folder behind links.
+    """
+    try:
+        now = path.stat()
+    except OSError:
+        return None
+    return now.st_mtime_ns, now.st_ino, now.st_size
 
 
 class Watched(Generic[Content]):
@@ -26,7 +40,7 @@ class Watched(Generic[Content]):
         self._read = read
         self._lock = threading.Lock()
         self._content: Content | None = None
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: Stamp | None = None
         self._looked = float("-inf")
 
     def content(self, *, now: bool = False) -> Content:
@@ -37,11 +51,7 @@ class Watched(Generic[Content]):
             return self._content
 
     def _look(self, known: Content | None) -> Content:
-        try:
-            stat = self._path.stat()
-            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-        except OSError:
-            seen = None  # `read` says what is wrong
+        seen = stamp_of(self._path)  # where there is none, `read` says what is wrong
         if known is None or seen is None or seen != self._seen:
             known = self._read(self._path)
             self._seen = seen

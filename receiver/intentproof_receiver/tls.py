@@ -5,7 +5,6 @@ before its key, or half a file, is told and counted, and the connections go on w
 """
 
 import logging
-import os
 import ssl
 import threading
 import time
@@ -27,6 +26,7 @@ from prometheus_client.registry import Collector
 
 from .config import Config
 from .errors import TlsInvalid
+from .homefile import Stamp, stamp_of
 from .logs import log
 
 LOOK_EVERY_S = 1.0
@@ -156,16 +156,8 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
 
 
-def _stamps(files: TlsFiles) -> tuple[tuple[int, int, int] | None, ...]:
-    return tuple(_stamp(path) for path in files.paths())
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        now = os.stat(path)  # noqa: PTH116 - follows links: Kubernetes swaps a folder behind them
-    except OSError:
-        return None
-    return now.st_mtime_ns, now.st_ino, now.st_size
+def _stamps(files: TlsFiles) -> tuple[Stamp | None, ...]:
+    return tuple(stamp_of(path) for path in files.paths())
 
 
 class Certificates(Collector):
