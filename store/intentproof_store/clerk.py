@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class Clerk:
         identity: Identity,
         signer: Signer,
         *,
-        read: Callable[[FrameRef], pa.RecordBatch],
+        read: Callable[[Sequence[FrameRef]], Iterable[pa.RecordBatch]],
         done: Callable[[Sealed], None],
     ) -> None:
         self._layout = layout
@@ -185,7 +185,7 @@ class Clerk:
         if done is not None:
             return done  # an earlier try got this far
         # (1) The MAC holds only over the bytes that were written and hashed when acknowledged.
-        batches = [self._read(ref) for ref in job.refs]
+        batches = list(self._read(job.refs))
         make_folder(self._layout.unfinished)
         aside = self._layout.unfinished / SegmentName(self._identity.writer, first, last, 0).file()
         try:

@@ -214,7 +214,7 @@ class Replayer:
             replay.log.refs = [moved[ref] for ref in replay.log.refs]
 
     def _again(self, ref: FrameRef, hot: HotLog) -> NewFrame:
-        batch = hot.read(ref)
+        (batch,) = hot.read([ref])
         shift = self._shifts.get(ref, 0)
         if shift:
             indexes = pc.subtract(batch.column("log_index"), shift)

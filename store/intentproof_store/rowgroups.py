@@ -3,6 +3,8 @@
 Wide columns are never copied: Arrow's view types say where each value stands, sixteen bytes a
 value, and the Parquet writer takes the values from where the frames' own buffers hold them. That
 saves the memory of all rows once over, and touching new memory is most of what sealing costs.
+All chunks of a column go through Arrow in one call, however many frames they come from: each call
+asks for the interpreter's lock again, which those who answer requests need meanwhile.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,18 +30,20 @@ _Gather = Callable[[pa.Array], pa.Array]  # places to values
 
 def rows_a_group(batches: list[pa.RecordBatch]) -> int:
     """Rows in a row group: 20,000, or fewer where those would hold over 64 MiB."""
-    rows = sum(batch.num_rows for batch in batches)
-    bytes_a_row: int = max(1, sum(batch.nbytes for batch in batches) // max(1, rows))
+    rows = pa.Table.from_batches(batches, SEGMENT_SCHEMA)
+    bytes_a_row: int = max(1, rows.nbytes // max(1, rows.num_rows))
     return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_a_row))
 
 
 def row_groups(batches: list[pa.RecordBatch], group_rows: int) -> Iterator[pa.Table]:
     """All rows by trace id, then log index, rows without a trace id last. Empties the list."""
-    columns = {name: [batch.column(name) for batch in batches] for name in COLUMNS}
+    rows = pa.Table.from_batches(batches, SEGMENT_SCHEMA)
     batches.clear()
+    columns = dict(zip(COLUMNS, rows.columns, strict=True))
     names = ("trace_id", "log_index")
-    keys = pa.RecordBatch.from_arrays([pa.concat_arrays(columns[name]) for name in names], names)
+    keys = rows.select(names).combine_chunks()
     order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in names])
+    del rows, keys
     gathers = [_gather(field, columns.pop(field.name)) for field in GROUP_SCHEMA]
     # Once a segment: the chunks of narrow columns are gone, and the writer needs memory next.
     pa.default_memory_pool().release_unused()
@@ -48,14 +52,12 @@ def row_groups(batches: list[pa.RecordBatch], group_rows: int) -> Iterator[pa.Ta
         yield pa.Table.from_arrays([gather(places) for gather in gathers], schema=GROUP_SCHEMA)
 
 
-def _gather(field: pa.Field, chunks: list[pa.Array]) -> _Gather:
+def _gather(field: pa.Field, column: pa.ChunkedArray) -> _Gather:
     """What puts values of a column into an array, given their places."""
-    if all(chunk.null_count == len(chunk) for chunk in chunks):
+    if column.null_count == len(column):
         return lambda places: pa.nulls(len(places), field.type)
-    if field.name not in _WIDE:
-        joined = pa.concat_arrays(chunks)
-        return lambda places: joined.take(places)
-    return _gather_views(pa.concat_arrays([chunk.cast(field.type) for chunk in chunks]))
+    joined = column.cast(field.type).combine_chunks()
+    return _gather_views(joined) if field.name in _WIDE else joined.take
 
 
 def _gather_views(column: pa.Array) -> _Gather:

@@ -15,6 +15,7 @@ from intentproof_store.frames import (
     Damage,
     Frame,
     encode_frame,
+    own_rows,
     read_frame,
     read_rows,
     scan,
@@ -180,11 +181,18 @@ def new_frames(*firsts: int) -> Sequence[NewFrame]:
 def test_rows_of_our_own_frames_need_the_key() -> None:
     """Rows come back unchecked only where key, writer and bytes are those of the MAC."""
     whole_frame = read_frame(frame(1, write_rows(batch(0, 3))), 0)
-    assert whole_frame.own_rows(KEY, WRITER).equals(whole_frame.rows())
+    assert own_rows([whole_frame], KEY, WRITER) == [whole_frame.rows()]
     with pytest.raises(FrameInvalid):
-        whole_frame.own_rows(bytes(32), WRITER)
+        own_rows([whole_frame], bytes(32), WRITER)
     with pytest.raises(FrameInvalid):
-        replace(whole_frame, body=whole_frame.body[:-1]).own_rows(KEY, WRITER)
+        own_rows([whole_frame, replace(whole_frame, body=whole_frame.body[:-1])], KEY, WRITER)
+
+
+def test_own_frames_without_rows_are_refused() -> None:
+    """A frame has rows: one that has none would let another's stand in its place."""
+    empty = read_frame(frame(1, write_rows(batch(0, 3).slice(0, 0))), 0)
+    with pytest.raises(FrameInvalid, match="without rows"):
+        own_rows([empty], KEY, WRITER)
 
 
 def test_a_hot_log_reads_its_frames_back(tmp_path: Path) -> None:
@@ -192,7 +200,7 @@ def test_a_hot_log_reads_its_frames_back(tmp_path: Path) -> None:
     hot = hot_log(tmp_path, 5)
     refs = [*hot.append(new_frames(0, 2)), *hot.append(new_frames(4))]
     assert [(ref.first, ref.end) for ref in refs] == [(0, 2), (2, 4), (4, 6)]
-    assert [hot.read(ref).column("log_index")[0].as_py() for ref in refs] == [0, 2, 4]
+    assert [rows.column("log_index")[0].as_py() for rows in hot.read(refs)] == [0, 2, 4]
     assert hot.next_number == 8
     numbers = [each.number for _, each in read_hot(tmp_path, WRITER) if isinstance(each, Frame)]
     assert numbers == [5, 6, 7]
@@ -218,8 +226,8 @@ def test_a_replaced_frame_is_refused_when_read_back(tmp_path: Path) -> None:
     with one.path.open("r+b") as file:
         file.write(raw.replace(raw[: one.length], bytes(one.length)))
     with pytest.raises(FrameInvalid):
-        hot.read(one)
-    assert hot.read(two).num_rows == 2
+        list(hot.read([one]))
+    assert [rows.num_rows for rows in hot.read([two])] == [2]
     hot.close()
 
 
