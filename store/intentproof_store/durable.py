@@ -35,6 +35,7 @@ def make_folder(folder: Path) -> None:
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Put `content` at `path` in one step, over what is there. Blocks on the disk."""
+    make_folder(path.parent)
     aside = _write_aside(path, content, mode)
     aside.replace(path)
     sync_folder(path.parent)
@@ -86,6 +87,7 @@ def create_file(
     `aside` is where it is written first, on the same file system; by default beside `path`.
     """
     make_folder(path.parent)
+    make_folder((aside or path).parent)
     aside = _write_aside(path, content, mode, aside=aside)
     try:
         os.link(aside, path)  # unlike rename, fails where the name exists
@@ -123,7 +125,6 @@ def _write_aside(
     path: Path, content: bytes, mode: int, *, sync: bool = True, aside: Path | None = None
 ) -> Path:
     aside = aside or path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    make_folder(aside.parent)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         try:

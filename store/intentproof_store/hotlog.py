@@ -258,7 +258,8 @@ class HotLog:
             with run[0].path.open("rb") as file:
                 file.seek(run[0].offset)
                 raw = file.read(run[-1].offset + run[-1].length - run[0].offset)
-            frames = [read_frame(raw, ref.offset - run[0].offset) for ref in run]
+            places = (ref.offset - run[0].offset for ref in run)
+            frames = [read_frame(raw, place, summed=False) for place in places]
             batches = own_rows(frames, self._key, self._writer)
             for ref, frame, batch in zip(run, frames, batches, strict=True):
                 if frame.tenant != ref.tenant or batch.num_rows != ref.rows:

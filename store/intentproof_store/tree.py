@@ -72,8 +72,7 @@ class TileTree:
             for level, index, tile in _full_tiles(tails, size, hashed_leaves)
         ]
         write_files(filled)
-        for path, _ in filled:
-            _drop_partial(path)
+        _drop_partial({path for path, _ in filled})
         self._size, self._tails = size, tails
 
     def write_partial(self) -> None:
@@ -106,13 +105,14 @@ def read_tile(folder: Path, level: int, index: int, width: int) -> bytes:
     raise StoreError(f"no tile {level}/{index} of {width} hashes in {folder}")
 
 
-def _drop_partial(full: Path) -> None:
-    """Delete the partial tiles that a full one makes needless (C2SP tlog-tiles)."""
-    folder = full.with_name(full.name + ".p")
-    for partial in folder.iterdir() if folder.is_dir() else ():
-        partial.unlink()
-    if folder.is_dir():
-        folder.rmdir()
+def _drop_partial(full: set[Path]) -> None:
+    """Delete the partial tiles that full ones make needless (C2SP tlog-tiles)."""
+    for folder in {path.parent for path in full}:
+        for partials in folder.glob("*.p"):
+            if partials.with_suffix("") in full:
+                for partial in partials.iterdir():
+                    partial.unlink()
+                partials.rmdir()
 
 
 def _full_tiles(
