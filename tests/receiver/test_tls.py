@@ -88,7 +88,7 @@ def mutual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
 
 @pytest.fixture
 def renewing(tmp_path: Path) -> Iterator[Secure]:
-    """Mutual TLS of one test, whose files may change."""
+    """Mutual TLS of one test, whose files may change, and whose log no other test wrote to."""
     yield from secure(tmp_path, mutual=True)
 
 
@@ -160,15 +160,15 @@ def test_whoever_has_no_certificate_gets_no_answer(mutual: Secure, port: str, wh
     assert mutual.send(port, key=mutual.key, client=mutual.pki.client()) == "OK"
 
 
-def test_a_failed_handshake_is_told(mutual: Secure) -> None:
+def test_a_failed_handshake_is_told(renewing: Secure) -> None:
     """Over HTTP a handshake that fails is logged with its reason, and counted."""
-    client = mutual.pki.client()
+    client = renewing.pki.client()
     name = 'intentproof_tls_handshake_failures_total{transport="http"}'
-    before = mutual.metric(name, client)
-    mutual.send("http")
-    line = mutual.running.until("tls_handshake_failed")
+    before = renewing.metric(name, client)
+    renewing.send("http")
+    line = renewing.running.until("tls_handshake_failed")
     assert line["reason"] == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
-    until(lambda: mutual.metric(name, client) > before)
+    until(lambda: renewing.metric(name, client) > before)
 
 
 def test_an_exporter_that_trusts_another_ca_delivers_nothing(one_way: Secure, sdk: Any) -> None:
