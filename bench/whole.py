@@ -8,9 +8,9 @@ from intentproof_receiver.client_certificates import MappingStore
 from intentproof_receiver.credentials import Credentials
 from intentproof_receiver.export import Exporter
 from intentproof_receiver.keys import KeyStore
-from intentproof_receiver.process import collect_young_objects
+from intentproof_receiver.process import collecting_often
 from intentproof_receiver.status import Encoding
-from intentproof_store import Ledger
+from intentproof_store import Ledger, LedgerSettings
 
 from .over_grpc import IN_FLIGHT
 from .served import create_key, settings
@@ -21,7 +21,11 @@ def run_whole(workload: Workload, folder: Path) -> float:
     """Events a second, sealing included."""
     places = settings(folder)
     key = create_key(places.home)
-    collect_young_objects()  # as `serve` does
+    with collecting_often():  # as `serve` does
+        return _run(places, key, workload)
+
+
+def _run(places: LedgerSettings, key: str, workload: Workload) -> float:
     started = time.perf_counter()
     with Ledger.open(places) as ledger:
         exporter = Exporter(

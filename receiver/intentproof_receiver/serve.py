@@ -38,7 +38,7 @@ from .looplag import measure_loop
 from .metrics import Metrics
 from .native_output import NativeOutput
 from .observation import make_tracer, show_pressure, tell_of_encodings
-from .process import collect_young_objects, use_little_memory
+from .process import collecting_often, use_little_memory
 from .status_metrics import Watched
 from .tls import Certificates, tls_files
 from .usage import Usage
@@ -86,9 +86,8 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     check_exposure(config)
     use_little_memory()
-    collect_young_objects()
     try:
-        with NativeOutput() as native:
+        with NativeOutput() as native, collecting_often():
             configure(config.log_level)
             asyncio.run(serve(config, native, new_writer=args.new_writer))
     except (LedgerLocked, LedgerBehind, LogNameChanged) as error:
