@@ -37,6 +37,7 @@ from .tree import TileTree
 
 _log = logging.getLogger("intentproof.store")
 _RETRY_SECONDS = 1.0
+_PIECE_SECONDS = 0.02  # of work after which requests come first
 _REVISIONS_MAX = 1_000_000
 
 
@@ -92,6 +93,7 @@ class Clerk:
         self._idle = threading.Condition()
         self._closing = threading.Event()
         self._given_up: set[str] = set()
+        self._rested = 0.0
         self.fault: str | None = None
         self.faults = 0
         self._thread = threading.Thread(target=self._run, name="intentproof-clerk", daemon=True)
@@ -143,6 +145,7 @@ class Clerk:
                 self._idle.notify_all()
 
     def _finish(self, job: CheckpointJob | SealJob) -> None:
+        self._rested = time.monotonic()
         # What comes after a job that could not be done must wait with it for the next start.
         while job.tenant not in self._given_up:
             try:
@@ -175,7 +178,7 @@ class Clerk:
         if tree.size < job.end:  # else an earlier try got this far
             if tree.size + len(job.hashes) // HASH_BYTES != job.end:
                 raise StoreError(f"leaves before {job.end} of {job.tenant} are not sealed yet")
-            tree.extend(job.hashes)
+            tree.extend(job.hashes, rest=self._rest)
         tree.write_partial()
         self._signer.sign(job.tenant, tree.size, tree.root())
 
@@ -185,11 +188,14 @@ class Clerk:
         if done is not None:
             return done  # an earlier try got this far
         # (1) The MAC holds only over the bytes that were written and hashed when acknowledged.
-        batches = list(self._read(job.refs))
+        batches = []
+        for batch in self._read(job.refs):
+            batches.append(batch)
+            self._rest()
         make_folder(self._layout.unfinished)
         aside = self._layout.unfinished / SegmentName(self._identity.writer, first, last, 0).file()
         try:
-            size_bytes, digest = write_segment(batches, aside)  # (2)
+            size_bytes, digest = write_segment(batches, aside, rest=self._rest)  # (2)
             name = self._put_note(job.tenant, first, last, size_bytes, digest)  # (3)
             path = self._layout.segment(job.tenant, job.refs[0].day, name)
             make_folder(path.parent)
@@ -197,6 +203,19 @@ class Clerk:
         finally:
             aside.unlink(missing_ok=True)
         return path
+
+    def _rest(self) -> None:
+        """Leave the machine to requests for as long as the piece of work before took.
+
+        They share the interpreter's lock: what waited meanwhile is done before more has to wait.
+        Not where segments wait, or somebody waits for the end.
+        """
+        worked = time.monotonic() - self._rested
+        if worked < _PIECE_SECONDS:
+            return
+        if self.seals < 2:
+            self._closing.wait(worked)
+        self._rested = time.monotonic()
 
     def _in_place(self, job: SealJob, first: int, last: int) -> Path | None:
         day = self._layout.segment(

@@ -1,7 +1,7 @@
 """Sealed segments: writing one, and finding those that count (contract §5)."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,13 @@ class SegmentProblem:
     message: str
 
 
-def write_segment(batches: list[pa.RecordBatch], path: Path) -> tuple[int, str]:
+def write_segment(
+    batches: list[pa.RecordBatch], path: Path, *, rest: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
     """Write rows, sorted by trace id and log index, and fsync; the file's length and SHA-256.
 
     The caller's rows are consecutive leaves. The list is emptied; memory holds the rows once, and
-    a row group's narrow columns beside them.
+    a row group's narrow columns beside them. `rest` is called between pieces of the work.
     """
     group_rows = rows_a_group(batches)
     bloom = {name: {"ndv": group_rows, "fpp": 0.01} for name in BLOOM_COLUMNS}
@@ -95,6 +97,7 @@ def write_segment(batches: list[pa.RecordBatch], path: Path) -> tuple[int, str]:
         for group in row_groups(batches, group_rows):
             writer.write_table(group, row_group_size=group_rows)
             del group  # it holds on to the values of all groups
+            rest()
     pa.default_memory_pool().release_unused()  # or the receiver would hold a segment's worth idle
     sync_file(path)
     return path.stat().st_size, file_sha256(path)

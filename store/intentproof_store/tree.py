@@ -4,7 +4,7 @@ Tiles make restarts and proofs cheap. They are rebuildable while the leaves exis
 once retention has dropped the leaves; a verifier recomputes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .durable import write_files
@@ -14,6 +14,7 @@ from .merkle import HASH_BYTES, Frontier, frontier_ranges, subtree_root
 
 _TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 _TILE_BYTES = TILE_WIDTH * HASH_BYTES
+_TILES_AT_ONCE = 64
 
 
 class TileTree:
@@ -60,10 +61,11 @@ class TileTree:
         run = bytes(tail[start * HASH_BYTES : (start + (1 << within)) * HASH_BYTES])
         return subtree_root(run)
 
-    def extend(self, hashed_leaves: bytes) -> None:
+    def extend(self, hashed_leaves: bytes, *, rest: Callable[[], None] = lambda: None) -> None:
         """Append leaf hashes, 32 bytes each, and write every tile that became full.
 
-        If the disk refuses, the tree is as before, and the same call may be made again.
+        If the disk refuses, the tree is as before, and the same call may be made again. `rest` is
+        called between pieces of the work.
         """
         tails = [bytearray(tail) for tail in self._tails]
         size = self.size + len(hashed_leaves) // HASH_BYTES
@@ -71,7 +73,9 @@ class TileTree:
             (self._path(level, index), tile)
             for level, index, tile in _full_tiles(tails, size, hashed_leaves)
         ]
-        write_files(filled)
+        for at in range(0, len(filled), _TILES_AT_ONCE):
+            rest()
+            write_files(filled[at : at + _TILES_AT_ONCE])
         _drop_partial({path for path, _ in filled})
         self._size, self._tails = size, tails
 

@@ -130,6 +130,17 @@ def test_a_refused_write_leaves_the_tree_as_it_was(
     assert TileTree.open(tmp_path, 400).root() == root_of(HASHES[:400])
 
 
+def test_many_tiles_are_written_in_pieces(tmp_path: Path) -> None:
+    """Whoever has something more urgent comes in between: once for each 64 tiles."""
+    rests: list[int] = []
+
+    def rest() -> None:
+        rests.append(len([path for path in tmp_path.rglob("*") if path.is_file()]))
+
+    TileTree.open(tmp_path, 0).extend(joined(0, 65 * 256), rest=rest)
+    assert rests == [0, 64]
+
+
 def test_a_file_left_aside_is_no_tile(tmp_path: Path) -> None:
     """What a crash left beside the partial tiles is not read as one."""
     tree = TileTree.open(tmp_path, 0)
