@@ -150,7 +150,7 @@ class Clerk:
         while job.tenant not in self._given_up:
             try:
                 self._do(job)
-            except (OSError, StoreError, pa.ArrowException) as error:
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread either
                 self.fault = f"{type(error).__name__}: {error}"
                 self.faults += 1
                 _log.error(

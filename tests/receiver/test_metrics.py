@@ -41,9 +41,9 @@ os.pwrite = pwrite
 time.time_ns = lambda: now() - (3600 * 10**9 if on("back") else 0)
 from intentproof_store import clerk
 write_segment = clerk.write_segment
-def refuse(*args):
+def refuse(*args, **options):
     if on("stuck"): raise OSError(errno.EIO, "Input/output error")
-    return write_segment(*args)
+    return write_segment(*args, **options)
 clerk.write_segment = refuse
 """
 ENVIRON = {

@@ -569,17 +569,18 @@ FAULTS: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
     ("note", lambda m: m.setattr(clerk_module, "create_file", raise_full)),
     ("move", lambda m: m.setattr(clerk_module, "move_into_place", raise_full)),
     ("sign", lambda m: m.setattr(Signer, "sign", raise_full)),
+    ("bug", lambda m: m.setattr(clerk_module, "write_segment", None)),
 ]
 
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS, ids=[name for name, _ in FAULTS])
-def test_a_seal_that_the_disk_refuses_is_tried_again(
+def test_a_seal_that_fails_is_tried_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     fault: Callable[[pytest.MonkeyPatch], None],
 ) -> None:
-    """A fault in any step of sealing shows in the status, loses nothing, and heals."""
+    """A fault in any step, of the disk or ours, shows in the status, loses nothing, and heals."""
     monkeypatch.setattr(clerk_module, "_RETRY_SECONDS", 0.01)
     here = place(tmp_path)
     with here.ledger(seal_rows=5) as ledger:
@@ -618,11 +619,11 @@ def test_an_earlier_seal_that_fails_at_close_is_not_overtaken(
     real = write_segment
     doomed = threading.Event()
 
-    def refuse_first(batches: list[Any], path: Path) -> tuple[int, str]:
+    def refuse_first(batches: list[Any], path: Path, **options: Any) -> tuple[int, str]:
         if batches[0].column("log_index")[0].as_py() == 0:
             doomed.set()
             raise OSError(28, "No space left on device")
-        return real(batches, path)
+        return real(batches, path, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(clerk_module, "write_segment", refuse_first)

@@ -212,7 +212,7 @@ def test_a_second_telling_after_midnight_does_not_hide_the_first_after_a_kill(
     """Event hot from yesterday, its conflict hot from today, kill: still a duplicate."""
     here, clock = place(tmp_path), Clock()
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with here.ledger(clock) as ledger:
