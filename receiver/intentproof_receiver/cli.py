@@ -42,6 +42,9 @@ COMMANDS = {
     "correlation": Command(_STORE, "analyst", "show the events of a correlation id"),
     "sql": Command(_STORE, "analyst", "ask the store in SQL"),
     "verify": Command(f"{_STORE_ROOM}.verify.command", "analyst", "prove that nothing was changed"),
+    "receipt": Command(
+        f"{_STORE_ROOM}.receipts", "analyst", "write the proof that an event is in the log"
+    ),
     "quarantine": Command(
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
 from .judge import VerifyRequest, verify_store
+from .receipt_command import run_file
 from .report import Outcome, Report
 
 _INVALID_INPUT = 6
@@ -27,7 +28,9 @@ _WORDS = {
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `verify` to the command line."""
     parser = subparsers.add_parser("verify", help="check that nothing was touched")
-    parser.add_argument("path", nargs="?", type=Path, help="a store (default: --store)")
+    parser.add_argument(
+        "path", nargs="?", type=Path, help="a store or a receipt (default: --store)"
+    )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
@@ -38,6 +41,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    if args.path is not None and args.path.is_file():
+        return run_file(args)
     store = args.path or args.store
     hot = store / "hot" if args.path else args.hot or store / "hot"
     request = VerifyRequest(
