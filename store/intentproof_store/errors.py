@@ -14,6 +14,7 @@
   + ReceiptInvalid          bytes that are no receipt, or tell of another event than they prove
   + EventUnknown            no event of that id
   + NotSigned               no checkpoint covers the event yet
+  + CheckpointUnknown       the log has no checkpoint of that size
   + TenantInvalid           not a tenant id
   + EventsInvalid           events that no column can hold
   + QueryRefused            not one SELECT over the views
@@ -88,6 +89,16 @@ class NotSigned(StoreError):
         super().__init__(
             f"the event {event_id!r} is kept, and no checkpoint covers it yet: try again after the "
             "next one, which is signed within a minute"
+        )
+
+
+class CheckpointUnknown(StoreError, ValueError):
+    """Sizes of which a log has no checkpoints, or in the wrong order."""
+
+    def __init__(self, tenant: str, writer: str, old_size: int, size: int) -> None:
+        super().__init__(
+            f"the log {tenant}/{writer} has no checkpoint of {old_size} leaves and a later one of "
+            f"{size}: its files checkpoint.<size> are the sizes there are"
         )
 
 

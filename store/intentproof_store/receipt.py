@@ -8,7 +8,6 @@ the one in the leaf.
 """
 
 import base64
-import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from intentproof_schemas import (
 from .errors import NoteInvalid, ReceiptInvalid
 from .merkle import HASH_BYTES, leaf_hash, verify_inclusion
 from .note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+from .strict import decimal, strict_base64
 
 HEADER = b"c2sp.org/tlog-proof@v1\n"
 RECEIPT_BYTES_MAX = 32 << 20
@@ -95,7 +95,8 @@ def decode_receipt(raw: bytes) -> Receipt:
         raise ReceiptInvalid("no extra line, no index, or no checkpoint")
     extra = _member(lines[0], b"extra ")
     number = _member(lines[1], b"index ")
-    if not number.isdigit() or len(number) > 19 or str(int(number)).encode() != number:
+    index = decimal(number)
+    if index is None:
         raise ReceiptInvalid("the index is not a plain decimal number")
     if len(lines) - 2 > _PROOF_HASHES_MAX:
         raise ReceiptInvalid(f"over {_PROOF_HASHES_MAX} hashes")
@@ -103,7 +104,7 @@ def decode_receipt(raw: bytes) -> Receipt:
     if any(len(each) != HASH_BYTES for each in proof):
         raise ReceiptInvalid("a hash of the proof is not 32 bytes")
     leaf, context, payload = _extra(_base64(extra, "the extra line"))
-    return Receipt(leaf, context, payload, int(number), proof, checkpoint)
+    return Receipt(leaf, context, payload, index, proof, checkpoint)
 
 
 def _member(line: bytes, name: bytes) -> bytes:
@@ -114,12 +115,9 @@ def _member(line: bytes, name: bytes) -> bytes:
 
 def _base64(text: bytes, what: str) -> bytes:
     try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ReceiptInvalid(f"{what} is not base64") from error
-    if base64.b64encode(raw) != text:
-        raise ReceiptInvalid(f"{what} is not canonical base64")
-    return raw
+        return strict_base64(text)
+    except ValueError as error:
+        raise ReceiptInvalid(f"{what} is {error}") from error
 
 
 def _extra(raw: bytes) -> tuple[bytes, Half | None, Half | None]:

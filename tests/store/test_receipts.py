@@ -16,9 +16,9 @@ from intentproof_store.commands import register as register_commands
 from intentproof_store.errors import EventUnknown, NoteInvalid, NotSigned, ReceiptInvalid
 from intentproof_store.identity import trusted_keys
 from intentproof_store.note import VerifierKey
+from intentproof_store.proof_commands import register as register_receipt
+from intentproof_store.proving import Places, receipt_of
 from intentproof_store.receipt import Receipt, decode_receipt, verify_receipt
-from intentproof_store.receipts import Places, receipt_of
-from intentproof_store.receipts import register as register_receipt
 from intentproof_store.verify.command import register as register_verify
 
 from tests.store.support import TENANT, Place, append, event, events, place, until
@@ -280,7 +280,7 @@ def test_a_file_that_is_no_receipt_is_invalid(run: Run, tmp_path: Path) -> None:
     file.write_bytes(b"hello")
     code, _, err = run("verify", file)
     assert code == 6
-    assert "neither a store nor a receipt" in err
+    assert "neither a store, a receipt nor a consistency proof" in err
 
 
 def test_the_command_tells_what_it_cannot_do(run: Run, tmp_path: Path, here: Place) -> None:

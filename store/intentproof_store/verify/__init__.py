@@ -1,7 +1,7 @@
 """The judge: it shares no code with the ledger beyond the pure parts."""
 
 from .judge import VerifyRequest, verify_store
-from .receipt_check import judge_receipt
+from .proof_check import judge_extension, judge_receipt
 from .report import LogReport, Outcome, Problem, Report
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Problem",
     "Report",
     "VerifyRequest",
+    "judge_extension",
     "judge_receipt",
     "verify_store",
 ]

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from .file_command import run_file
 from .judge import VerifyRequest, verify_store
-from .receipt_command import run_file
 from .report import Outcome, Report
 
 _INVALID_INPUT = 6
@@ -29,7 +29,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add `verify` to the command line."""
     parser = subparsers.add_parser("verify", help="check that nothing was touched")
     parser.add_argument(
-        "path", nargs="?", type=Path, help="a store or a receipt (default: --store)"
+        "path",
+        nargs="?",
+        type=Path,
+        help="a store, a receipt or a consistency proof (default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")

@@ -1,7 +1,5 @@
-"""Receipts of a store's events: `intentproof-otel receipt`, and what serves the same."""
+"""Proofs from a store: that an event is in its log, and that a log only grew."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +9,25 @@ from intentproof_schemas import context_text, payload_text
 
 from .checkpoints import checkpoint_sizes
 from .columns import COLUMNS
-from .durable import write_file
 from .errors import (
+    CheckpointUnknown,
     EventUnknown,
-    HomeInvalid,
     NoteInvalid,
     NotSigned,
     ProofInvalid,
     ReceiptInvalid,
     StoreError,
-    StoreMissing,
-    TenantInvalid,
 )
+from .extension import Extension, verify_extension
 from .fromrow import event_of_row
 from .identity import trusted_keys
-from .layout import Layout
-from .note import VerifierKey
-from .present import shown
-from .proofs import inclusion_proof
+from .layout import Layout, check_tenant
+from .note import VerifierKey, parse_checkpoint_text, parse_note
+from .proofs import consistency_proof, inclusion_proof
 from .reader import Reader
 from .receipt import Half, Receipt, verify_receipt
 from .tilenodes import TileNodes
 
-_OK, _UNPROVED, _INVALID, _NOT_YET = 0, 2, 6, 7
 # Moments are the numbers beside them, and fetching them would need a time zone library.
 _WANTED = ", ".join(name for name in COLUMNS if not name.endswith("_at"))
 
@@ -77,7 +71,7 @@ def _proved(row: dict[str, Any], folder: Path) -> Receipt:
     try:
         proof = inclusion_proof(index, size, TileNodes(folder, size).node)
     except StoreError as error:
-        raise ProofInvalid(_unproved(error)) from error
+        raise ProofInvalid(_unproved("this event", error)) from error
     event = event_of_row(row)
     context, payload = row["context_salt"], row["payload_salt"]
     return Receipt(
@@ -86,7 +80,7 @@ def _proved(row: dict[str, Any], folder: Path) -> Receipt:
         payload=None if payload is None else Half(payload, payload_text(event)),
         index=index,
         proof=tuple(proof),
-        checkpoint=(folder / f"checkpoint.{size}").read_bytes(),
+        checkpoint=_note(folder, size),
     )
 
 
@@ -95,44 +89,37 @@ def _checked(receipt: Receipt, keys: Sequence[VerifierKey]) -> Receipt:
     try:
         verify_receipt(receipt, keys=keys)
     except (NoteInvalid, ProofInvalid, ReceiptInvalid) as error:
-        raise ProofInvalid(_unproved(error)) from error
+        raise ProofInvalid(_unproved("this event", error)) from error
     return receipt
 
 
-def _unproved(error: StoreError) -> str:
-    return f"the store does not prove this event: {error}; `intentproof-otel verify` says more"
+def _unproved(what: str, error: StoreError) -> str:
+    return f"the store does not prove {what}: {error}; `intentproof-otel verify` says more"
 
 
-def register(subparsers: Any) -> None:
-    """Add `receipt` to the command line."""
-    parser = subparsers.add_parser("receipt", help="write the proof that an event is in the log")
-    parser.add_argument("event_id", metavar="EVENT_ID")
-    parser.add_argument("--tenant", required=True, help="whose event")
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="- for stdout"
-    )
-    parser.set_defaults(run=run)
+def extension_of(
+    places: Places, tenant: str, writer: str, *, old_size: int, size: int | None = None
+) -> Extension:
+    """The proof that a log's checkpoint of `size`, by default its newest, extends an older one.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Write a receipt; the exit code of contract §7."""
-    places = Places(store=args.store, hot=args.hot, home=args.home)
+    It was verified before it is given out. Blocks on the disk. Raises CheckpointUnknown for a size
+    that has no checkpoint; TenantInvalid, HomeInvalid; ProofInvalid as `receipt_of` does.
+    """
+    folder = Layout(places.store).log(check_tenant(tenant), writer)
+    sizes = checkpoint_sizes(folder)
+    size = max(sizes, default=0) if size is None else size
+    if old_size not in sizes or size not in sizes or old_size > size:
+        raise CheckpointUnknown(tenant, writer, old_size, size)
     try:
-        raw = receipt_of(places, args.tenant, args.event_id).encode()
-        if args.output == Path("-"):
-            sys.stdout.buffer.write(raw)
-        else:
-            write_file(args.output, raw)
-    except NotSigned as error:
-        sys.stderr.write(f"{shown(str(error))}\n")
-        return _NOT_YET
-    except ProofInvalid as error:
-        sys.stderr.write(f"{shown(str(error))}\n")
-        return _UNPROVED
-    except (EventUnknown, TenantInvalid, HomeInvalid, StoreMissing) as error:
-        sys.stderr.write(f"{shown(str(error))}\n")
-        return _INVALID
-    except OSError as error:
-        sys.stderr.write(f"{shown(str(args.output))}: {error.strerror}\n")
-        return _INVALID
-    return _OK
+        proof = consistency_proof(old_size, size, TileNodes(folder, size).node)
+        extension = Extension(old_size, tuple(proof), _note(folder, size))
+        known = parse_checkpoint_text(parse_note(_note(folder, old_size)).text)
+        keys = () if places.home is None else trusted_keys(places.home)
+        verify_extension(extension, known=known, keys=keys)
+    except StoreError as error:
+        raise ProofInvalid(_unproved(f"that {size} leaves extend {old_size}", error)) from error
+    return extension
+
+
+def _note(folder: Path, size: int) -> bytes:
+    return (folder / f"checkpoint.{size}").read_bytes()

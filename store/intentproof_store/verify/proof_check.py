@@ -1,8 +1,10 @@
-"""`verify` of a receipt: one event, offline, against keys or checkpoints from outside."""
+"""`verify` of one proof, offline, against keys or checkpoints from outside."""
 
+import base64
 from collections.abc import Sequence
 
 from ..errors import NoteInvalid, ProofInvalid, ReceiptInvalid
+from ..extension import decode_extension, verify_extension
 from ..note import Checkpoint, VerifierKey, parse_checkpoint_text, parse_note
 from ..receipt import Proved, decode_receipt, verify_receipt
 from .report import LogReport, Outcome, Problem, Report
@@ -24,8 +26,7 @@ def judge_receipt(
     """
     receipt = decode_receipt(raw)
     checkpoint = parse_checkpoint_text(parse_note(receipt.checkpoint).text)
-    _, tenant, writer = ["", "", *checkpoint.origin.rsplit("/", 2)][-3:]
-    log = LogReport(tenant, writer, size=checkpoint.size, checkpoint_size=checkpoint.size)
+    log = _log(checkpoint)
     try:
         proved = verify_receipt(receipt, keys=keys, known=known)
     except (NoteInvalid, ProofInvalid, ReceiptInvalid) as error:
@@ -36,3 +37,30 @@ def judge_receipt(
     if not log.anchored:
         return Report(Outcome.UNANCHORED, "none", [log]), proved
     return Report(Outcome.VERIFIED, "known" if checkpoint in known else "own-key", [log]), proved
+
+
+def judge_extension(raw: bytes, *, known: Checkpoint, keys: Sequence[VerifierKey] = ()) -> Report:
+    """Judge a proof that a log only grew since the checkpoint `known`.
+
+    Raises ProofInvalid or NoteInvalid where the bytes are not such a proof that can be read.
+    """
+    extension = decode_extension(raw)
+    log = _log(parse_checkpoint_text(parse_note(extension.checkpoint).text))
+    try:
+        verify_extension(extension, known=known, keys=keys)
+    except (NoteInvalid, ProofInvalid) as error:
+        log.problems.append(Problem(_CODES[type(error)], str(error)))
+        return Report(Outcome.TAMPERED, "none", [log])
+    log.anchored = True
+    return Report(Outcome.VERIFIED, "known", [log])
+
+
+def _log(checkpoint: Checkpoint) -> LogReport:
+    _, tenant, writer = ["", "", *checkpoint.origin.rsplit("/", 2)][-3:]
+    return LogReport(
+        tenant,
+        writer,
+        size=checkpoint.size,
+        root=base64.b64encode(checkpoint.root).decode(),
+        checkpoint_size=checkpoint.size,
+    )
