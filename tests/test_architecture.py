@@ -62,9 +62,11 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 # What `verify` may use of the store, whole modules or single names: nothing that writes.
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
-        ("columns", "errors", "files", "frames", "layout", "merkle", "note", "rowcheck")
+        ("columns", "errors", "extension", "files", "frames", "layout", "merkle", "note", "receipt")
     ),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},
+    "present": {"shown"},
+    "rowcheck": None,
     "identity": {"last_checkpoints", "read_hot_key", "read_vkeys", "trusted_keys"},
     "segments": {
         *("Segment", "SegmentProblem", "file_sha256", "find_segments", "read_segment_note"),

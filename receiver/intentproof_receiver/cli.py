@@ -42,10 +42,13 @@ COMMANDS = {
     "correlation": Command(_STORE, "analyst", "show the events of a correlation id"),
     "sql": Command(_STORE, "analyst", "ask the store in SQL"),
     "verify": Command(f"{_STORE_ROOM}.verify.command", "analyst", "prove that nothing was changed"),
+    "receipt": Command(
+        f"{_STORE_ROOM}.proof_commands", "analyst", "write the proof that an event is in the log"
+    ),
     "quarantine": Command(
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),
-    "log": Command(_STORE, "analyst", "list logs and their public keys"),
+    "log": Command(_STORE, "analyst", "list logs and their keys; prove that one only grew"),
     "smoke": Command(f"{_ROOM}.smoke", "receiver", "send a span, and see that it is kept"),
     "doctor": Command(f"{_ROOM}.doctor", "receiver", "check the set-up, and say what to mend"),
 }

@@ -26,6 +26,7 @@ from .layout import check_tenant
 from .logs import list_logs, log_keys
 from .lookups import Told, read_trace_id, told_of_correlation, told_of_trace
 from .present import document, item, lines, shown, trace_lines
+from .proof_commands import register_consistency
 from .query import ask, check_select
 from .reader import Reader
 
@@ -63,6 +64,7 @@ def _register_log(subparsers: Any) -> None:
     key = commands.add_parser("key", help="public keys of the logs, one a line")
     key.add_argument("--tenant", help="of this tenant's logs only")
     key.set_defaults(run=_answering(run_log_key))
+    register_consistency(commands)
 
 
 def _answering(run: Run) -> Run:

@@ -11,6 +11,10 @@
   + FrameInvalid            bytes that are not a whole, unaltered hot frame
     + FrameTorn             the file ends within it
   + ProofInvalid            a Merkle proof does not hold
+  + ReceiptInvalid          bytes that are no receipt, or tell of another event than they prove
+  + EventUnknown            no event of that id
+  + NotSigned               no checkpoint covers the event yet
+  + CheckpointUnknown       the log has no checkpoint of that size
   + TenantInvalid           not a tenant id
   + EventsInvalid           events that no column can hold
   + QueryRefused            not one SELECT over the views
@@ -65,6 +69,37 @@ class FrameTorn(FrameInvalid):
 
 class ProofInvalid(StoreError, ValueError):
     """An inclusion or consistency proof that does not hold."""
+
+
+class ReceiptInvalid(StoreError, ValueError):
+    """A receipt that cannot be read, or whose event is not the one that it proves."""
+
+
+class EventUnknown(StoreError, ValueError):
+    """The tenant has no event of that id."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(f"nothing is known of the event {event_id!r}")
+
+
+class NotSigned(StoreError):
+    """The event is acknowledged, and no checkpoint covers it yet."""
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__(
+            f"the event {event_id!r} is kept, and no checkpoint covers it yet: try again after the "
+            "next one, which is signed within a minute"
+        )
+
+
+class CheckpointUnknown(StoreError, ValueError):
+    """Sizes of which a log has no checkpoints, or in the wrong order."""
+
+    def __init__(self, tenant: str, writer: str, old_size: int, size: int) -> None:
+        super().__init__(
+            f"the log {tenant}/{writer} has no checkpoint of {old_size} leaves and a later one of "
+            f"{size}: its files checkpoint.<size> are the sizes there are"
+        )
 
 
 class TenantInvalid(StoreError, ValueError):

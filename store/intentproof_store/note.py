@@ -5,7 +5,6 @@ A note proves nothing until `open_note` returned.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from .errors import NoteInvalid
+from .strict import strict_base64
 
 _ED25519 = 0x01
 _KEY_ID_BYTES = 4
@@ -204,9 +204,6 @@ def parse_segment_text(text: str) -> SegmentNote:
 
 def _strict_base64(text: str) -> bytes:
     try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise NoteInvalid("not base64") from error
-    if base64.b64encode(raw).decode() != text:
-        raise NoteInvalid("not canonical base64")
-    return raw
+        return strict_base64(text.encode())
+    except ValueError as error:
+        raise NoteInvalid(str(error)) from error

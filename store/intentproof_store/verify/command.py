@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from .file_command import run_file
 from .judge import VerifyRequest, verify_store
 from .report import Outcome, Report
 
@@ -27,7 +28,12 @@ _WORDS = {
 def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `verify` to the command line."""
     parser = subparsers.add_parser("verify", help="check that nothing was touched")
-    parser.add_argument("path", nargs="?", type=Path, help="a store (default: --store)")
+    parser.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        help="a store, a receipt or a consistency proof (default: --store)",
+    )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
@@ -38,6 +44,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    if args.path is not None and args.path.is_file():
+        return run_file(args)
     store = args.path or args.store
     hot = store / "hot" if args.path else args.hot or store / "hot"
     request = VerifyRequest(

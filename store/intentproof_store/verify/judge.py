@@ -15,13 +15,14 @@ from intentproof_schemas import TENANT, WRITER
 from ..errors import FrameInvalid, NoteInvalid
 from ..frames import Damage, Frame
 from ..hotlog import hot_writers, read_hot
-from ..identity import last_checkpoints, read_hot_key, read_vkeys, trusted_keys
+from ..identity import last_checkpoints, read_hot_key, trusted_keys
 from ..layout import Layout, check_tenant, parse_segment_file
-from ..note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+from ..note import Checkpoint, VerifierKey
 from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
+from .outside import known_checkpoints, outside_keys
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .segment_check import LeavesReport, SegmentTask, check_segment
 
@@ -94,35 +95,15 @@ def _tenants(layout: Layout, trust: _Trust) -> list[str]:
 
 
 def _trust(request: VerifyRequest) -> _Trust:
-    keys: tuple[VerifierKey, ...] = ()
+    keys = outside_keys(request.keys)
     remembered: tuple[Checkpoint, ...] = ()
     hot_key = None
-    if request.keys is not None:
-        if not request.keys.is_file():
-            raise NoteInvalid(f"{request.keys}: no such file")
-        keys = read_vkeys(request.keys)
-        if not keys:
-            raise NoteInvalid(f"{request.keys} holds no key")
     if request.home is not None:
         hot_key = read_hot_key(request.home)
         if request.keys is None:
             keys = trusted_keys(request.home)
             remembered = tuple(last_checkpoints(request.home).values())
-    known: tuple[Checkpoint, ...] = ()
-    if request.known is not None:
-        try:
-            known = (_known(request.known.read_bytes(), keys),)
-        except OSError as error:
-            raise NoteInvalid(f"{request.known} cannot be read: {error}") from error
-    return _Trust(keys, known, remembered, hot_key)
-
-
-def _known(raw: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
-    """The checkpoint that the caller holds; if a key of its log is at hand, it must be signed."""
-    checkpoint = parse_checkpoint_text(parse_note(raw).text)
-    if any(key.name == checkpoint.origin for key in keys):
-        open_note(raw, keys)
-    return checkpoint
+    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key)
 
 
 def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:

@@ -1,0 +1,125 @@
+"""Proofs from a store: that an event is in its log, and that a log only grew."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intentproof_schemas import context_text, payload_text
+
+from .checkpoints import checkpoint_sizes
+from .columns import COLUMNS
+from .errors import (
+    CheckpointUnknown,
+    EventUnknown,
+    NoteInvalid,
+    NotSigned,
+    ProofInvalid,
+    ReceiptInvalid,
+    StoreError,
+)
+from .extension import Extension, verify_extension
+from .fromrow import event_of_row
+from .identity import trusted_keys
+from .layout import Layout, check_tenant
+from .note import VerifierKey, parse_checkpoint_text, parse_note
+from .proofs import consistency_proof, inclusion_proof
+from .reader import Reader
+from .receipt import Half, Receipt, verify_receipt
+from .tilenodes import TileNodes
+
+# Moments are the numbers beside them, and fetching them would need a time zone library.
+_WANTED = ", ".join(name for name in COLUMNS if not name.endswith("_at"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a store is. `home` adds the keys that its own notes are checked with."""
+
+    store: Path
+    hot: Path | None = None
+    home: Path | None = None
+
+
+def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
+    """The receipt of an event under the newest checkpoint of its log. Blocks on the disk.
+
+    It was verified before it is given out. Raises EventUnknown; NotSigned where no checkpoint
+    covers the event yet; StoreMissing, TenantInvalid, HomeInvalid; ProofInvalid where the store
+    does not prove what it holds, which `verify` explains.
+    """
+    with Reader(places.store, hot=places.hot, home=places.home, tenant=tenant) as reader:
+        rows = reader.rows(
+            f"SELECT {_WANTED} FROM events WHERE tenant = ? AND event_id = ? "  # noqa: S608 - our own names
+            "ORDER BY received_ns, writer, log_index LIMIT 1",
+            [tenant, event_id],
+        )
+    if not rows:
+        raise EventUnknown(event_id)
+    (row,) = rows
+    folder = Layout(places.store).log(tenant, row["writer"])
+    receipt = _proved(row, folder)
+    keys = () if places.home is None else trusted_keys(places.home)
+    return _checked(receipt, keys)
+
+
+def _proved(row: dict[str, Any], folder: Path) -> Receipt:
+    index = row["log_index"]
+    size = max(checkpoint_sizes(folder), default=0)
+    if size <= index:
+        raise NotSigned(row["event_id"])
+    try:
+        proof = inclusion_proof(index, size, TileNodes(folder, size).node)
+    except StoreError as error:
+        raise ProofInvalid(_unproved("this event", error)) from error
+    event = event_of_row(row)
+    context, payload = row["context_salt"], row["payload_salt"]
+    return Receipt(
+        leaf=row["leaf"],
+        context=None if context is None else Half(context, context_text(event)),
+        payload=None if payload is None else Half(payload, payload_text(event)),
+        index=index,
+        proof=tuple(proof),
+        checkpoint=_note(folder, size),
+    )
+
+
+def _checked(receipt: Receipt, keys: Sequence[VerifierKey]) -> Receipt:
+    """The receipt itself: what does not verify here would accuse its holder elsewhere."""
+    try:
+        verify_receipt(receipt, keys=keys)
+    except (NoteInvalid, ProofInvalid, ReceiptInvalid) as error:
+        raise ProofInvalid(_unproved("this event", error)) from error
+    return receipt
+
+
+def _unproved(what: str, error: StoreError) -> str:
+    return f"the store does not prove {what}: {error}; `intentproof-otel verify` says more"
+
+
+def extension_of(
+    places: Places, tenant: str, writer: str, *, old_size: int, size: int | None = None
+) -> Extension:
+    """The proof that a log's checkpoint of `size`, by default its newest, extends an older one.
+
+    It was verified before it is given out. Blocks on the disk. Raises CheckpointUnknown for a size
+    that has no checkpoint; TenantInvalid, HomeInvalid; ProofInvalid as `receipt_of` does.
+    """
+    folder = Layout(places.store).log(check_tenant(tenant), writer)
+    sizes = checkpoint_sizes(folder)
+    size = max(sizes, default=0) if size is None else size
+    if old_size not in sizes or size not in sizes or old_size > size:
+        raise CheckpointUnknown(tenant, writer, old_size, size)
+    try:
+        proof = consistency_proof(old_size, size, TileNodes(folder, size).node)
+        extension = Extension(old_size, tuple(proof), _note(folder, size))
+        known = parse_checkpoint_text(parse_note(_note(folder, old_size)).text)
+        keys = () if places.home is None else trusted_keys(places.home)
+        verify_extension(extension, known=known, keys=keys)
+    except StoreError as error:
+        raise ProofInvalid(_unproved(f"that {size} leaves extend {old_size}", error)) from error
+    return extension
+
+
+def _note(folder: Path, size: int) -> bytes:
+    return (folder / f"checkpoint.{size}").read_bytes()

@@ -1,0 +1,210 @@
+"""A receipt: one event and the proof that a signed checkpoint covers it. Pure.
+
+The file is a C2SP tlog-proof. Its `extra` line, which no signature covers, is in base64 the JCS
+text `{"context": {"salt", "text"}, "leaf", "payload": {"salt", "text"}}`: the leaf as it was
+hashed, and the two halves that it commits to, salts in base64. A half that was erased or is held
+back is left out. Nothing of `extra` counts before the leaf was proved, and each half found to be
+the one in the leaf.
+"""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+from intentproof_schemas import (
+    CONTEXT_DOMAIN,
+    EVENT_KINDS,
+    PAYLOAD_DOMAIN,
+    SALT_BYTES,
+    VERSION,
+    CanonicalError,
+    LeafInvalid,
+    canonical,
+    commitment,
+    read_leaf,
+)
+
+from .errors import NoteInvalid, ReceiptInvalid
+from .merkle import HASH_BYTES, leaf_hash, verify_inclusion
+from .note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+from .strict import decimal, strict_base64
+
+HEADER = b"c2sp.org/tlog-proof@v1\n"
+RECEIPT_BYTES_MAX = 32 << 20
+_PROOF_HASHES_MAX = 63
+
+
+@dataclass(frozen=True)
+class Half:
+    """A half of an event as it is committed to: the salt, and its JCS text."""
+
+    salt: bytes
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a receipt's file holds. Nothing of it is true before `verify_receipt` returned."""
+
+    leaf: bytes
+    context: Half | None
+    payload: Half | None
+    index: int
+    proof: tuple[bytes, ...]
+    checkpoint: bytes
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        members: dict[str, object] = {"leaf": self.leaf.decode()}
+        for name, half in (("context", self.context), ("payload", self.payload)):
+            if half is not None:
+                salt = base64.b64encode(half.salt).decode()
+                members[name] = {"salt": salt, "text": half.text.decode()}
+        extra = base64.b64encode(canonical(members))
+        hashes = b"".join(base64.b64encode(each) + b"\n" for each in self.proof)
+        head = b"%sextra %s\nindex %d\n" % (HEADER, extra, self.index)
+        return head + hashes + b"\n" + self.checkpoint
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What a receipt proves: the leaf's members, where it stands, and under which checkpoint."""
+
+    leaf: dict[str, str]
+    index: int
+    checkpoint: Checkpoint
+    context: dict[str, object] | None
+    payload: dict[str, object] | None
+
+
+def is_receipt(raw: bytes) -> bool:
+    """Whether the bytes begin as a receipt does."""
+    return raw.startswith(HEADER)
+
+
+def decode_receipt(raw: bytes) -> Receipt:
+    """Read a receipt, strictly: one way to write each, nothing left over. Raises ReceiptInvalid."""
+    if len(raw) > RECEIPT_BYTES_MAX:
+        raise ReceiptInvalid(f"{len(raw)} bytes, the limit is {RECEIPT_BYTES_MAX}")
+    if not is_receipt(raw):
+        raise ReceiptInvalid("the first line is not c2sp.org/tlog-proof@v1")
+    head, blank, checkpoint = raw[len(HEADER) :].partition(b"\n\n")
+    lines = head.split(b"\n")
+    if not blank or len(lines) < 2:
+        raise ReceiptInvalid("no extra line, no index, or no checkpoint")
+    extra = _member(lines[0], b"extra ")
+    number = _member(lines[1], b"index ")
+    index = decimal(number)
+    if index is None:
+        raise ReceiptInvalid("the index is not a plain decimal number")
+    if len(lines) - 2 > _PROOF_HASHES_MAX:
+        raise ReceiptInvalid(f"over {_PROOF_HASHES_MAX} hashes")
+    proof = tuple(_base64(line, "a hash of the proof") for line in lines[2:])
+    if any(len(each) != HASH_BYTES for each in proof):
+        raise ReceiptInvalid("a hash of the proof is not 32 bytes")
+    leaf, context, payload = _extra(_base64(extra, "the extra line"))
+    return Receipt(leaf, context, payload, index, proof, checkpoint)
+
+
+def _member(line: bytes, name: bytes) -> bytes:
+    if not line.startswith(name):
+        raise ReceiptInvalid(f"a line does not start with {name.decode()!r}")
+    return line.removeprefix(name)
+
+
+def _base64(text: bytes, what: str) -> bytes:
+    try:
+        return strict_base64(text)
+    except ValueError as error:
+        raise ReceiptInvalid(f"{what} is {error}") from error
+
+
+def _extra(raw: bytes) -> tuple[bytes, Half | None, Half | None]:
+    try:
+        members = orjson.loads(raw)
+        whole = canonical(members) == raw
+    except (ValueError, CanonicalError) as error:
+        raise ReceiptInvalid("the extra data is not JSON") from error
+    if not whole or not isinstance(members, dict) or not isinstance(members.get("leaf"), str):
+        raise ReceiptInvalid("the extra data is not the JCS text of an object with a leaf")
+    if members.keys() - {"context", "leaf", "payload"}:
+        raise ReceiptInvalid("the extra data has a member that no receipt has")
+    halves = [_half(members[name]) if name in members else None for name in ("context", "payload")]
+    return members["leaf"].encode(), *halves
+
+
+def _half(value: object) -> Half:
+    if not isinstance(value, dict) or value.keys() != {"salt", "text"}:
+        raise ReceiptInvalid("a half of the event is not a salt and a text")
+    salt, text = value["salt"], value["text"]
+    if not isinstance(salt, str) or not isinstance(text, str):
+        raise ReceiptInvalid("a half of the event is not a salt and a text")
+    raw = _base64(salt.encode(), "a salt")
+    if len(raw) != SALT_BYTES:
+        raise ReceiptInvalid(f"a salt is not {SALT_BYTES} bytes")
+    return Half(raw, text.encode())
+
+
+def verify_receipt(
+    receipt: Receipt, *, keys: Iterable[VerifierKey], known: Iterable[Checkpoint] = ()
+) -> Proved:
+    """What the receipt proves, to one who trusts `keys` or holds `known` checkpoints.
+
+    1. The checkpoint is signed by a trusted key of its origin, or is one that the caller holds.
+    2. The leaf follows from its root, at the index.
+    3. The leaf is an event or conflict of the log that the origin names.
+    4. Each half that is shown is the one that the leaf commits to.
+
+    Without keys and known checkpoints (1) is left out: what is returned is then consistent, and
+    nothing more. Raises NoteInvalid (1), ProofInvalid (2) or ReceiptInvalid.
+    """
+    checkpoint = _checkpoint(receipt.checkpoint, tuple(keys), tuple(known))  # (1)
+    verify_inclusion(  # (2)
+        index=receipt.index,
+        size=checkpoint.size,
+        hashed_leaf=leaf_hash(receipt.leaf),
+        proof=receipt.proof,
+        root=checkpoint.root,
+    )
+    leaf = _leaf(receipt.leaf, checkpoint.origin)  # (3)
+    halves = [
+        None if half is None else _committed(half, domain, leaf[name], name)
+        for name, domain, half in (
+            ("context", CONTEXT_DOMAIN, receipt.context),
+            ("payload", PAYLOAD_DOMAIN, receipt.payload),
+        )
+    ]  # (4)
+    return Proved(leaf, receipt.index, checkpoint, *halves)
+
+
+def _checkpoint(
+    raw: bytes, keys: tuple[VerifierKey, ...], known: tuple[Checkpoint, ...]
+) -> Checkpoint:
+    checkpoint = parse_checkpoint_text(parse_note(raw).text)
+    if checkpoint in known or not (keys or known):
+        return checkpoint
+    own = [key for key in keys if key.name == checkpoint.origin]
+    if not own:
+        raise NoteInvalid(f"no key that you trust, and no checkpoint, is of {checkpoint.origin}")
+    open_note(raw, own)
+    return checkpoint
+
+
+def _leaf(raw: bytes, origin: str) -> dict[str, str]:
+    try:
+        leaf = read_leaf(raw)
+    except LeafInvalid as error:
+        raise ReceiptInvalid(str(error)) from error
+    if leaf["v"] != VERSION or leaf["kind"] not in EVENT_KINDS:
+        raise ReceiptInvalid("the leaf is no event of a version that is known here")
+    if not origin.endswith(f"/{leaf['tenant']}/{leaf['writer']}"):
+        raise ReceiptInvalid(f"a leaf of {leaf['tenant']}/{leaf['writer']} in the log {origin}")
+    return leaf
+
+
+def _committed(half: Half, domain: bytes, expected: str, name: str) -> dict[str, object]:
+    if commitment(domain, half.salt, half.text) != expected:
+        raise ReceiptInvalid(f"the {name} is not the one that the leaf commits to")
+    members: dict[str, object] = orjson.loads(half.text)  # JSON, because it is what was committed
+    return members

@@ -1,0 +1,37 @@
+"""What a verifier brings along: keys and a checkpoint that came another way than the evidence."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import NoteInvalid
+from ..identity import read_vkeys
+from ..note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+
+
+def outside_keys(path: Path | None) -> tuple[VerifierKey, ...]:
+    """The keys of a file, one vkey a line; none without a file. Raises NoteInvalid."""
+    if path is None:
+        return ()
+    if not path.is_file():
+        raise NoteInvalid(f"{path}: no such file")
+    keys = read_vkeys(path)
+    if not keys:
+        raise NoteInvalid(f"{path} holds no key")
+    return keys
+
+
+def known_checkpoints(path: Path | None, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, ...]:
+    """The checkpoint that the caller holds; if a key of its log is at hand, it must be signed.
+
+    None without a file. Raises NoteInvalid.
+    """
+    if path is None:
+        return ()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise NoteInvalid(f"{path} cannot be read: {error}") from error
+    checkpoint = parse_checkpoint_text(parse_note(raw).text)
+    if any(key.name == checkpoint.origin for key in keys):
+        open_note(raw, keys)
+    return (checkpoint,)
