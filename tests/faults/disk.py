@@ -1,5 +1,6 @@
 """A small disk that can be filled and freed."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ class SmallDisk:
     folder: Path
 
     def fill(self) -> None:
-        """Take every free byte."""
-        free = os.statvfs(self.folder)
-        with self._ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+        """Take every free byte, also while others write and remove files."""
+        with self._ballast.open("wb", buffering=0) as file:
+            for piece in bytes(1 << 20), bytes(1 << 12):
+                with until_full():
+                    while True:
+                        file.write(piece)
 
     def free(self) -> None:
         """Give them back."""
@@ -29,6 +32,16 @@ class SmallDisk:
     @property
     def _ballast(self) -> Path:
         return self.folder / "ballast"
+
+
+@contextmanager
+def until_full() -> Iterator[None]:
+    """Go on where the block has filled the disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 @contextmanager
