@@ -140,6 +140,10 @@ class HotLog:
         """The number that the next frame will have."""
         return self._number
 
+    def is_open(self, ref: FrameRef) -> bool:
+        """Whether the frame stands in the file that grows, which stays whatever is released."""
+        return ref.path == self._path
+
     def append(self, frames: Sequence[NewFrame]) -> list[FrameRef]:
         """Write frames and fsync once. On OSError nothing of them stays in the file."""
         if self._descriptor < 0 or self._good >= FILE_BYTES:

@@ -166,3 +166,21 @@ def remember_checkpoints(home: Path, notes: dict[str, bytes]) -> None:
     """Replace `last-checkpoint` by these signed notes, by origin. Blocks on the disk."""
     lines = json.dumps([notes[origin].decode() for origin in sorted(notes)], ensure_ascii=False)
     write_file(home / "last-checkpoint", lines.encode(), mode=0o600)
+
+
+def remember_stop(home: Path, now_ns: int) -> None:
+    """Note that this writer stops of its own will, and when. Blocks on the disk."""
+    write_file(home / "stopped", f"{now_ns}\n".encode(), mode=0o600)
+
+
+def take_stop(home: Path) -> int | None:
+    """When this writer stopped, None where it did not by itself; asked once. Raises HomeInvalid."""
+    path = home / "stopped"
+    try:
+        stopped_ns = int(path.read_text("ascii"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise HomeInvalid(f"{path} cannot be read, delete it: {error}") from error
+    path.unlink()
+    return stopped_ns

@@ -4,6 +4,7 @@ One thread writes. It takes what waits, decides what is new, appends one frame a
 once, and only then completes the futures (group commit). Sealing and signing happen behind it.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from intentproof_schemas import ExecutionEvent
 
 from .arrivals import Arrivals, Submission
 from .events import checked_events, event_columns
+from .identity import remember_stop
 from .layout import check_tenant
 from .quarantine import Undecodable
 from .recovery import Recovered, recover
@@ -24,6 +26,7 @@ from .settings import LedgerSettings
 from .tenantlog import Appended, Arrival
 from .writer import Writer
 
+_log = logging.getLogger("intentproof.store")
 _BATCH_OVERHEAD = 8_192  # bytes that a waiting batch costs beside its columns
 
 
@@ -78,6 +81,8 @@ class Ledger:
         self._factory = recovered.factory
         self._hot = recovered.hot
         self._writer_id = recovered.identity.writer
+        self._home = recovered.identity.home
+        self._clock_ns = clock_ns
         self._arrivals = Arrivals(bytes_max=settings.queue_bytes)
         self._writer = Writer(settings, recovered, clock_ns=clock_ns, arrivals=self._arrivals)
         self._thread = threading.Thread(
@@ -142,7 +147,7 @@ class Ledger:
             )
             for tenant, log in logs.items()
         }
-        fault = writer.fault or writer.clerk.fault
+        fault = writer.fault or writer.clerk.fault or writer.rounds.fault
         return LedgerStatus(
             writer=self._writer_id,
             tenants=tenants,
@@ -174,7 +179,13 @@ class Ledger:
         self._writer.finish()
         self._hot.close()
         self._factory.close()
-        self._lock.close()
+        try:
+            remember_stop(self._home, self._clock_ns())
+        except OSError as error:
+            fields = {"reason": str(error)}
+            _log.warning("the next start will tell of a kill", extra={"fields": fields})
+        finally:
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self

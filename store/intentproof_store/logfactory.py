@@ -23,6 +23,7 @@ from .rows import RowMaker
 from .sameness import Sameness
 from .segments import Segment
 from .settings import LedgerSettings
+from .silence import interval_ms
 from .tenantlog import TenantLog
 from .tree import TileTree
 
@@ -69,6 +70,7 @@ class LogFactory:
         refs = hot.append([NewFrame(tenant, maker.batch(0), log.day)])
         log.unsigned_genesis = maker.hashes
         log.took(refs, log.unsigned_genesis)
+        log.last_received_ns = received_ns
         return log, tree
 
     def sign_genesis(self, log: TenantLog) -> None:
@@ -90,6 +92,7 @@ class LogFactory:
     def _genesis(self, tenant: str) -> dict[str, Any]:
         detail: dict[str, Any] = {
             "checkpoint_interval_ms": round(self._settings.checkpoint_seconds * 1000),
+            "heartbeat_interval_ms": interval_ms(self._settings.heartbeat_seconds),
             "log_key": self._identity.verifier_key(tenant).vkey(),
         }
         former = self._former.get(tenant)

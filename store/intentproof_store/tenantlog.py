@@ -15,6 +15,7 @@ from .quarantine import Quarantine, Undecodable
 from .records import Verdict
 from .rows import RowMaker
 from .sameness import Sameness
+from .silence import SECOND_NS, Restart, step_back
 from .textcolumns import Piece
 
 
@@ -49,9 +50,14 @@ class TenantLog:
     refs: list[FrameRef] = field(default_factory=list)
     hot_rows: int = 0
     hot_bytes: int = 0
+    quiet: bool = False  # nothing but heartbeats is hot
     sealed_rows: int = 0
     hashes: bytearray = field(default_factory=bytearray)
     last_received_ns: int = 0
+    last_leaf: float = field(default_factory=time.monotonic)
+    restart: Restart | None = None
+    rounds_due: float = 0.0
+    steps_back: int = 0
     unsigned_genesis: bytes | None = None
     checkpoint_due: float = 0.0
     checkpoint_size: int = 0
@@ -112,11 +118,29 @@ class TenantLog:
             maker.add_detail("quarantine", detail)
         return len(kept)
 
+    def tell_silence(self, maker: RowMaker) -> bool:
+        """Add the leaves that tell why nothing came before these rows; whether there are any."""
+        told = False
+        stepped = step_back(self.last_received_ns, maker.received_ns)
+        self.steps_back += stepped is not None
+        for detail in (self.restart.detail() if self.restart else None, stepped):
+            if detail is not None:
+                maker.add_detail("gap", detail)
+                told = True
+        return told
+
+    def is_silent(self, interval_seconds: float, *, now: float, now_ns: int) -> bool:
+        """Whether it had no leaf for an interval, by either clock: the wall clock may go back."""
+        passed_ns = now_ns - self.last_received_ns
+        return passed_ns >= interval_seconds * SECOND_NS or now - self.last_leaf >= interval_seconds
+
     def commit(self, refs: Sequence[FrameRef], hashes: bytes, results: Sequence[Appended]) -> None:
         """The rows are durable."""
         self.sameness.commit()
         self.quarantine.commit()
         self.took(refs, hashes)
+        if refs:
+            self.restart = None  # its leaf stands before these rows
         for result in results:
             self.totals = Appended(
                 self.totals.stored + result.stored,
@@ -127,8 +151,9 @@ class TenantLog:
 
     def took(self, refs: Sequence[FrameRef], hashes: bytes) -> None:
         """Count frames that are durable, and the hashes of their leaves."""
-        if refs and not self.unsigned_since:
-            self.unsigned_since = time.monotonic()
+        if refs:
+            self.last_leaf = time.monotonic()
+            self.unsigned_since = self.unsigned_since or self.last_leaf
         for ref in refs:
             self.refs.append(ref)
             self.size = ref.end
@@ -150,6 +175,7 @@ class TenantLog:
         generation = self.sameness.cut(self.refs[0].day, next_day)
         job = SealJob(self.tenant, bytes(self.hashes), self.size, tuple(self.refs), generation)
         self.refs, self.hot_rows, self.hot_bytes, self.hot_since = [], 0, 0, 0.0
+        self.quiet = False
         self.hashes.clear()
         self.checkpoint_size = self.size
         self.unsigned_since = 0.0
