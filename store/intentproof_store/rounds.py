@@ -66,4 +66,5 @@ class Rounds:
             return
         self.fault = None
         for log in served:
+            log.rounds_due = 0.0
             log.checkpoint_due = now  # silence is proved once it is signed
