@@ -21,6 +21,7 @@
   + QueryFailed             the SQL engine could not run it
   + StoreMissing            no store where one was looked for
   + TraceIdInvalid          not a trace id
+  + PeriodInvalid           not a period A..B
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -142,6 +143,12 @@ class TraceIdInvalid(StoreError, ValueError):
 
     def __init__(self, trace_id: str) -> None:
         super().__init__(f"{trace_id!r} is not a trace id: 32 hex digits, not all zero")
+
+
+class PeriodInvalid(StoreError, ValueError):
+    """Not two moments with `..` between, the earlier one first."""
+
+    exit_code = 6
 
 
 class QuarantineDamaged(StoreError):

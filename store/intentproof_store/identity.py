@@ -168,6 +168,13 @@ def remember_checkpoints(home: Path, notes: dict[str, bytes]) -> None:
     write_file(home / "last-checkpoint", lines.encode(), mode=0o600)
 
 
+def log_name_of(home: Path) -> str | None:
+    """The name under which this home's writer signs; None where it has no log yet."""
+    writer = read_writer(home)
+    parts = (key.name.rsplit("/", 2) for key in trusted_keys(home))
+    return next((name for name, _, of in parts if of == writer), None)
+
+
 def remember_stop(home: Path, now_ns: int) -> None:
     """Note that this writer stops of its own will, and when. Blocks on the disk."""
     write_file(home / "stopped", f"{now_ns}\n".encode(), mode=0o600)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 from intentproof_schemas import ExecutionEvent
@@ -128,6 +128,17 @@ class Ledger:
         )
         future: Future[Appended] = Future()
         self._arrivals.submit(Submission(tenant, Arrival(columns, undecodable), weight, future))
+        return future
+
+    def tell(self, tenant: str, kind: str, detail: dict[str, Any]) -> "Future[Appended]":
+        """Append a leaf of a kind that has only a detail; as `append`, for what is no event.
+
+        The future completes when the leaf is fsynced; a checkpoint covers it when one is due.
+        """
+        check_tenant(tenant)
+        future: Future[Appended] = Future()
+        arrival = Arrival(event_columns([]), told=((kind, detail),))
+        self._arrivals.submit(Submission(tenant, arrival, _BATCH_OVERHEAD, future))
         return future
 
     def status(self) -> LedgerStatus:

@@ -15,16 +15,17 @@ from .errors import LedgerBehind, NoteInvalid, StoreError
 from .hotlog import HotLog, NewFrame
 from .identity import Identity, trust
 from .layout import Layout, date_of
-from .lookup import SegmentLookUp, quarantine_details
+from .lookup import SegmentLookUp, details_of
 from .merkle import leaf_hash
 from .note import open_note, parse_checkpoint_text, read_checkpoint
 from .quarantine import Quarantine
+from .roster import Roster
 from .rows import RowMaker
 from .sameness import Sameness
 from .segments import Segment
 from .settings import LedgerSettings
 from .silence import interval_ms
-from .tenantlog import TenantLog
+from .tenantlog import KEPT_KINDS, TenantLog
 from .tree import TileTree
 
 
@@ -66,11 +67,13 @@ class LogFactory:
         """A new log with its genesis leaf, durable and not signed yet."""
         log, tree = self.blank(tenant, date_of(received_ns))
         maker = RowMaker(tenant, self._identity.writer, received_ns)
-        maker.add_detail("genesis", self._genesis(tenant))
+        genesis = self._genesis(tenant)
+        maker.add_detail("genesis", genesis)
         refs = hot.append([NewFrame(tenant, maker.batch(0), log.day)])
         log.unsigned_genesis = maker.hashes
         log.took(refs, log.unsigned_genesis)
         log.last_received_ns = received_ns
+        log.learn(0, "genesis", orjson.dumps(genesis).decode())
         return log, tree
 
     def sign_genesis(self, log: TenantLog) -> None:
@@ -113,6 +116,7 @@ class LogFactory:
                 self._layout.quarantine(tenant),
                 aside=self._layout.unfinished_quarantine(tenant, self._identity.writer),
             ),
+            roster=Roster(self._identity.writer),
             size=0,
             day=day,
         )
@@ -125,7 +129,8 @@ class LogFactory:
         for segment in segments:
             log.sameness.add_segments(segment.day, [segment.path])
             log.sealed_rows += segment.name.rows
-        log.quarantine.learn(quarantine_details([segment.path for segment in segments]))
+        for told in details_of([segment.path for segment in segments], KEPT_KINDS):
+            log.learn(*told)
         if segments:
             log.size = segments[-1].name.last + 1
             log.last_received_ns = _last_received_ns(segments[-1])

@@ -25,9 +25,11 @@ from .logfactory import LogFactory, Replay
 from .merkle import leaf_hash
 from .rowcheck import check_batch
 from .rows import RowMaker
+from .tenantlog import KEPT_KINDS
 from .tree import TileTree, tile_hashes
 
 _log = logging.getLogger("intentproof.store")
+_TOLD = ("log_index", "kind", "detail")
 
 
 class Replayer:
@@ -175,8 +177,9 @@ class Replayer:
         replay.log.took([ref], b"".join(hashes))
         if shift:
             self._shifts[ref] = shift
-        quarantined = batch.filter(pc.equal(batch.column("kind"), "quarantine"))
-        replay.log.quarantine.learn(quarantined.column("detail").to_pylist())
+        kept = batch.filter(pc.is_in(batch.column("kind"), value_set=pa.array(KEPT_KINDS)))
+        for told in zip(*(kept.column(name).to_pylist() for name in _TOLD), strict=True):
+            replay.log.learn(*told)
         replay.log.sameness.restore(batch)
         replay.log.last_received_ns = batch.column("received_ns")[-1].as_py()
 

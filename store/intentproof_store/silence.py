@@ -22,10 +22,11 @@ class Restart:
     to_ns: int
     stopped_ns: int | None
 
-    def detail(self) -> dict[str, Any]:
-        """The detail of the `gap` leaf that tells it."""
+    def detail(self, interval_seconds: float) -> dict[str, Any]:
+        """The detail of the `gap` leaf that tells it, with the interval promised from then on."""
         detail: dict[str, Any] = {
             "from_ns": str(self.from_ns),
+            "interval_ms": interval_ms(interval_seconds),
             "message": "the receiver was killed or lost its machine, and started again"
             if self.stopped_ns is None
             else "the receiver was stopped, and started again",

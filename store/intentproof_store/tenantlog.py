@@ -3,8 +3,10 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from .clerk import CheckpointJob, SealJob
@@ -13,18 +15,22 @@ from .idtable import Array
 from .leafcolumns import event_texts
 from .quarantine import Quarantine, Undecodable
 from .records import Verdict
+from .roster import ROSTER_KINDS, Roster
 from .rows import RowMaker
 from .sameness import Sameness
 from .silence import SECOND_NS, Restart, step_back
 from .textcolumns import Piece
 
+KEPT_KINDS = (*ROSTER_KINDS, "quarantine")  # whose leaves a log remembers, across restarts too
+
 
 @dataclass(frozen=True)
 class Arrival:
-    """What one `append` brought, as columns."""
+    """What one `append` brought, as columns; or leaves that tell something, as kind and detail."""
 
     events: pa.RecordBatch
-    undecodable: Sequence[Undecodable]
+    undecodable: Sequence[Undecodable] = ()
+    told: Sequence[tuple[str, dict[str, Any]]] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class TenantLog:
     tenant: str
     sameness: Sameness
     quarantine: Quarantine
+    roster: Roster
     size: int
     day: str
     hot_since: float = 0.0
@@ -57,7 +64,9 @@ class TenantLog:
     last_leaf: float = field(default_factory=time.monotonic)
     restart: Restart | None = None
     rounds_due: float = 0.0
+    roster_due: float = 0.0
     steps_back: int = 0
+    telling: list[tuple[str, str]] = field(default_factory=list)
     unsigned_genesis: bytes | None = None
     checkpoint_due: float = 0.0
     checkpoint_size: int = 0
@@ -85,7 +94,22 @@ class TenantLog:
                     quarantined=self._admit_undecodable(maker, arrival.undecodable),
                 )
             )
+            for kind, detail in arrival.told:
+                maker.add_detail(kind, detail)
+                self.telling.append((kind, orjson.dumps(detail).decode()))
         return results
+
+    def learn(self, log_index: int, kind: str, detail: str) -> None:
+        """Take a leaf of KEPT_KINDS that is in the log already."""
+        if kind == "quarantine":
+            self.quarantine.learn([detail])
+        else:
+            self.roster.learn(log_index, kind, detail)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its last leaf says that it ends. It goes on when something arrives."""
+        return self.roster.retired_at == self.size - 1
 
     def _admit_events(
         self, maker: RowMaker, batches: Sequence[pa.RecordBatch], today: str
@@ -118,12 +142,13 @@ class TenantLog:
             maker.add_detail("quarantine", detail)
         return len(kept)
 
-    def tell_silence(self, maker: RowMaker) -> bool:
+    def tell_silence(self, maker: RowMaker, interval_seconds: float) -> bool:
         """Add the leaves that tell why nothing came before these rows; whether there are any."""
         told = False
         stepped = step_back(self.last_received_ns, maker.received_ns)
         self.steps_back += stepped is not None
-        for detail in (self.restart.detail() if self.restart else None, stepped):
+        restart = self.restart.detail(interval_seconds) if self.restart else None
+        for detail in (restart, stepped):
             if detail is not None:
                 maker.add_detail("gap", detail)
                 told = True
@@ -141,6 +166,9 @@ class TenantLog:
         self.took(refs, hashes)
         if refs:
             self.restart = None  # its leaf stands before these rows
+        for kind, detail in self.telling:
+            self.learn(self.size - 1, kind, detail)
+        self.telling.clear()
         for result in results:
             self.totals = Appended(
                 self.totals.stored + result.stored,
@@ -163,6 +191,7 @@ class TenantLog:
 
     def discard(self) -> None:
         """The rows were refused by the disk."""
+        self.telling.clear()
         self.sameness.discard()
         self.quarantine.discard()
 

@@ -63,7 +63,7 @@ class Writer:
             self.clerk.submit(job)
         self.rounds = Rounds(
             settings,
-            self._writer_id,
+            recovered.layout,
             self.logs,
             clock_ns=clock_ns,
             append=self._append_told,
@@ -161,7 +161,7 @@ class Writer:
             if log.day != today:
                 self._cut(log, today)
             makers[tenant] = maker = RowMaker(tenant, self._writer_id, received_ns)
-            log.tell_silence(maker)
+            log.tell_silence(maker, self._settings.heartbeat_seconds)
             for item in items:
                 ids = log.sameness.early(item.arrival.events, received_ns)
                 early += [(tenant, event_id) for event_id in ids]

@@ -188,6 +188,7 @@ def test_a_restart_is_told_before_the_next_leaf(tmp_path: Path, how: str) -> Non
     (gap,) = gaps(where)
     stopped = {"stopped_ns": str(NOON_NS + 60 * SECOND_NS)} if how == "stopped" else {}
     assert gap.pop("message").startswith(f"the receiver was {how}")
+    assert gap.pop("interval_ms") == 10**12
     told = {"reason": "restart", "from_ns": str(NOON_NS), "to_ns": str(NOON_NS + HOUR_NS)}
     assert gap == told | stopped
     verified(where)

@@ -6,9 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from ..errors import HomeInvalid, NoteInvalid, PeriodInvalid, TenantInvalid
+from ..present import shown
 from .file_command import run_file
 from .judge import VerifyRequest, verify_store
+from .period import PERIOD_CODES, Period
 from .report import Outcome, Report
 
 _INVALID_INPUT = 6
@@ -39,13 +41,25 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    parser.add_argument(
+        "--period",
+        metavar="A..B",
+        help="every log shows the whole of this time: RFC 3339 dates or instants, B exclusive",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
-    if args.path is not None and args.path.is_file():
-        return run_file(args)
+    try:
+        period = Period.parse(args.period) if args.period is not None else None
+        if args.path is not None and args.path.is_file():
+            if period is not None:
+                raise PeriodInvalid("--period is for a store: one proof shows one moment")
+            return run_file(args)
+    except PeriodInvalid as error:
+        sys.stderr.write(f"verify: {shown(str(error))}\n")
+        return _INVALID_INPUT
     store = args.path or args.store
     hot = store / "hot" if args.path else args.hot or store / "hot"
     request = VerifyRequest(
@@ -56,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         sealed=args.sealed,
         keys=args.key,
         known=args.known,
+        period=period,
         processes=os.cpu_count() or 1,
     )
     try:
@@ -93,5 +108,15 @@ def _print_report(report: Report) -> None:
             lines.append(f"    {problem.code}{index}{where}: {problem.message}")
         if len(log.problems) > _PROBLEMS_SHOWN:
             lines.append(f"    … and {len(log.problems) - _PROBLEMS_SHOWN} more")
+    if report.period is not None:
+        covered = not any(
+            problem.code in PERIOD_CODES for log in report.logs for problem in log.problems
+        )
+        between = f"{report.period['from']} to {report.period['to']}"
+        lines.append(
+            f"  period: every log shows the whole of {between}"
+            if covered
+            else f"  period: {between} is not covered, as said above"
+        )
     lines.append(f"  {report.events_verified} events verified, anchor: {report.anchor}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))

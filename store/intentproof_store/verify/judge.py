@@ -23,8 +23,10 @@ from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
 from .outside import known_checkpoints, outside_keys
+from .period import Period
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .tenant_check import check_tenant_logs
 
 _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it saves
 Progress = Callable[[int, int], None]
@@ -41,6 +43,7 @@ class VerifyRequest:
     sealed: bool = False
     keys: Path | None = None
     known: Path | None = None
+    period: Period | None = None
     processes: int = 1
 
 
@@ -70,20 +73,23 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
         logs_of_tenant = _logs_of(layout, request, trust, tenant)
         signed = {log.writer: _signed(layout, log, trust, request) for log in logs_of_tenant}
         hot = {log.writer: _hot(request, log, trust) for log in logs_of_tenant}
-        tasks = _tasks(layout, tenant, trust, logs_of_tenant)
+        tasks = _tasks(layout, request, trust, logs_of_tenant, tenant=tenant)
         for log in logs_of_tenant:
             logs.append(log)
             mine = sorted(tasks.get(log.writer, []), key=lambda task: task.name.first)
             log_signed = signed.get(log.writer, SignedSizes())  # none for a stranger's file
             work.append((log, log_signed, hot.get(log.writer, []), mine))
     _check_all(work, layout, request, progress)
+    for tenant in tenants:
+        check_tenant_logs([log for log in logs if log.tenant == tenant], trust.keys, request.period)
     if request.tenant is None:
         _strangers(layout, logs)
     if not logs:
         code = "unknown_tenant" if request.tenant else "empty_store"
         message = f"nothing of {request.tenant}" if request.tenant else "no log is in this store"
         logs.append(LogReport(request.tenant or "", "", problems=[Problem(code, message)]))
-    return Report(_outcome(logs, trust), _anchor(trust, logs), logs)
+    period = request.period.document() if request.period else None
+    return Report(_outcome(logs, trust), _anchor(trust, logs), logs, period)
 
 
 def _tenants(layout: Layout, trust: _Trust) -> list[str]:
@@ -175,12 +181,14 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
         first = rows.column("log_index")[0].as_py() if rows.num_rows else 0
         leaves = LeavesReport.of(first, rows.num_rows)
         leaves.add(rows, check_batch(rows, tenant=log.tenant, writer=log.writer), path.name)
+        leaves.add_times(rows)
+        leaves.settle_times()
         found.append(leaves)
     return sorted(found, key=lambda leaves: leaves.first)
 
 
 def _tasks(
-    layout: Layout, tenant: str, trust: _Trust, logs: list[LogReport]
+    layout: Layout, request: VerifyRequest, trust: _Trust, logs: list[LogReport], *, tenant: str
 ) -> dict[str, list[SegmentTask]]:
     """The segments to check, by writer; files that do not count are problems of their log."""
     reports = {log.writer: log for log in logs}
@@ -196,7 +204,8 @@ def _tasks(
         reports[writer].problems.append(_file_problem(layout, tenant, problem))
     tasks: dict[str, list[SegmentTask]] = {}
     for segment in segments:
-        task = SegmentTask(segment.path, tenant, segment.name, segment.day, segment.note.sha256)
+        sha256, timed = segment.note.sha256, request.period is not None
+        task = SegmentTask(segment.path, tenant, segment.name, segment.day, sha256, timed)
         tasks.setdefault(segment.name.writer, []).append(task)
     return tasks
 

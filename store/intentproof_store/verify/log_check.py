@@ -22,6 +22,7 @@ from ..files import read_regular
 from ..layout import TILE_LEVELS, TILE_WIDTH, tile_path
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
+from .life import Life
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
@@ -127,6 +128,7 @@ def check_log(
     check_erased(report, (*gathered.sealed, *gathered.hot))  # (7)
     check_quarantine(report, (*gathered.sealed, *gathered.hot), folders.quarantine)
     tell_losses(report, (*gathered.sealed, *gathered.hot))
+    report.life = Life.of(pieces, report.checkpoint_size, signed.roots)
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
     if not any(problem.code not in _REMARKS for problem in report.problems):

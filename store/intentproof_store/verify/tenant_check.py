@@ -1,0 +1,20 @@
+"""What can be judged only once all logs of a tenant were read."""
+
+from collections.abc import Sequence
+
+from ..note import VerifierKey
+from .period import Period, check_period
+from .report import LogReport
+from .roster import check_roster
+
+
+def check_tenant_logs(
+    logs: Sequence[LogReport], keys: Sequence[VerifierKey], period: Period | None
+) -> None:
+    """Judge what a tenant's logs say of each other, and whether each shows the period."""
+    ends = check_roster(logs, keys)
+    if period is None:
+        return
+    for log in logs:
+        if log.writer:
+            check_period(log, period, ends.get(log.writer))
