@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from intentproof_store import Ledger
 from intentproof_store.errors import PeriodInvalid
 from intentproof_store.layout import parse_checkpoint, parse_segment_note
 from intentproof_store.rounds import Rounds
@@ -125,7 +127,7 @@ def test_heartbeats_cover_a_period_in_which_nothing_happened(tmp_path: Path) -> 
         append(ledger, [event(1)])
         for beat in range(1, 5):
             clock.now_ns = NOON_NS + beat * HOUR_NS
-            until(lambda size=2 + beat: ledger.status().tenants["acme"].size == size)
+            until(partial(_has_size, ledger, 2 + beat))
     assert check_sealed(here).kinds() == ["genesis", "event"] + ["heartbeat"] * 4
     report = judged(here, hours(0, 4))
     assert (report.outcome, codes(report)) == (Outcome.VERIFIED, [])
@@ -138,7 +140,7 @@ def test_a_silence_that_nothing_explains_is_missed(
     here, clock = place(tmp_path), Clock()
     with here.ledger(clock, heartbeat_seconds=3600.0) as ledger:
         append(ledger, [event(1)])
-        monkeypatch.setattr(Rounds, "make", lambda *_, **__: None)
+        monkeypatch.setattr(Rounds, "make", _says_nothing)
         clock.now_ns += 5 * HOUR_NS
         append(ledger, [event(2)])
     report = judged(here, hours(0, 4))
@@ -146,6 +148,14 @@ def test_a_silence_that_nothing_explains_is_missed(
     assert report.logs[0].problems[0].log_index == 2
     assert judged(here, None).outcome is Outcome.VERIFIED
     assert codes(judged(here, hours(0, 1))) == []
+
+
+def _has_size(ledger: Ledger, size: int) -> bool:
+    return ledger.status().tenants["acme"].size == size
+
+
+def _says_nothing(*_: object, **__: object) -> None:
+    pass
 
 
 def test_a_restart_explains_a_silence_and_is_told(tmp_path: Path) -> None:

@@ -99,14 +99,12 @@ def check_period(
     _check_beginning(log, period, begin_ns)
     shown_ns = last_ns if witnessed is None else max(witnessed.values(), default=begin_ns)
     spans = list(life.silences())
-    if end is not None and end.since_ns > shown_ns:
-        _tell(
-            log, period, (last_ns, end.since_ns), f"it ended: leaf {end.index} of {end.by.writer}"
-        )
-        shown_ns = period.to_ns
-    elif witnessed is not None and shown_ns > last_ns:
+    if witnessed is not None and shown_ns > last_ns:
         spans.append((life.size, last_ns, shown_ns))
-    if end is None and shown_ns < period.to_ns:
+    if shown_ns < period.to_ns and end is not None:
+        why = f"it ended at {told(end.since_ns)}, as leaf {end.index} of {end.by.writer} says"
+        _tell(log, period, (last_ns, period.to_ns), why)
+    elif shown_ns < period.to_ns:
         message = (
             f"signed until {told(shown_ns)}, the period ends at {told(period.to_ns)}: "
             "what came between may have been cut off"

@@ -90,7 +90,7 @@ def _agrees(named: Named, log: LogReport) -> bool:
     """Whether the named log holds what was signed of it, and, retired, no more than that."""
     signed = named.checkpoint
     if signed is None:
-        return True
+        return False  # nobody can say whether the log has all that it had
     largest = max(log.life.roots, default=0)
     where = f"leaf {named.leaf.index} of {named.by.writer}"
     if signed.size > largest:
