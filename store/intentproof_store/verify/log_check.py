@@ -3,7 +3,8 @@
 The steps, as `check_log` numbers them:
 
 1. Leaves from segments and hot frames, in order; where both have one, they agree.
-2. Places that nobody holds: hashes from the tiles may bridge them, the leaves are missing.
+2. Places that nobody holds: hashes from the tiles bridge them. The leaves are missing, unless a
+   signed retention leaf says that they were dropped.
 3. At each signed size the root is what was signed.
 4. Tiles are what the leaves make.
 5. Sealed leaves above every checkpoint have a hot record; leaves under one are all at hand.
@@ -22,12 +23,13 @@ from ..files import read_regular
 from ..layout import TILE_WIDTH, tile_path
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
+from .erased import Claims, check_erased, claims_of, tell_missing
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
-from .told import check_erased, check_quarantine, tell_losses
+from .told import check_quarantine, tell_losses
 
-_REMARKS = ("unsupported", "unknown_kind", "gap")
+_REMARKS = ("unsupported", "unknown_kind", "gap", "erasure_unfinished")
 _TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 
 
@@ -119,14 +121,17 @@ def check_log(
     for leaves in (*gathered.sealed, *gathered.hot):
         report.problems.extend(leaves.problems)  # what is nearest to the bytes comes first
     pieces = _in_order(report, gathered)  # (1)
-    walk = _walk(report, pieces, sizes, folders)  # (2)
+    claims = claims_of(pieces, report.checkpoint_size)
+    walk = _walk(report, pieces, sizes, folders, claims)  # (2)
     if all(leaves.whole for leaves in pieces):  # of a damaged file only itself is to blame
         _check_roots(report, walk, signed, sizes)  # (3)
         _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
         _check_genesis(report, gathered)  # (6)
     _check_cover(report, gathered, walk, sizes, sealed_end, sealed_only=sealed_only)  # (5)
-    check_erased(report, (*gathered.sealed, *gathered.hot))  # (7)
-    check_quarantine(report, (*gathered.sealed, *gathered.hot), folders.quarantine)
+    check_erased(report, pieces, claims)  # (7)
+    check_quarantine(
+        report, (*gathered.sealed, *gathered.hot), folders.quarantine, claims.quarantined
+    )
     tell_losses(report, (*gathered.sealed, *gathered.hot))
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
@@ -163,7 +168,11 @@ def _compare(report: LogReport, sealed: LeavesReport, hot: LeavesReport) -> None
 
 
 def _walk(
-    report: LogReport, pieces: Sequence[LeavesReport], sizes: Sequence[int], folders: LogFolders
+    report: LogReport,
+    pieces: Sequence[LeavesReport],
+    sizes: Sequence[int],
+    folders: LogFolders,
+    claims: Claims,
 ) -> _Walk:
     walk = _Walk()
     stops = iter(sizes)
@@ -173,7 +182,7 @@ def _walk(
         stop = next(stops, None)
     for leaves in pieces:
         if leaves.first > walk.frontier.size:
-            bridge = _bridge(report, walk.frontier.size, leaves.first, folders)
+            bridge = _bridge(report, walk.frontier.size, leaves.first, folders, claims)
             if bridge is None:
                 return walk
             stop = walk.extend(bridge, stops, stop)
@@ -183,10 +192,11 @@ def _walk(
     return walk
 
 
-def _bridge(report: LogReport, first: int, end: int, folders: LogFolders) -> bytes | None:
+def _bridge(
+    report: LogReport, first: int, end: int, folders: LogFolders, claims: Claims
+) -> bytes | None:
     """Hashes of leaves that nobody holds, from the tiles, so that later roots can be checked."""
-    message = f"leaves {first} to {end - 1} are neither sealed nor hot"
-    report.problems.append(Problem("leaves_missing", message, log_index=first))
+    tell_missing(report, claims, first, end)
     try:
         return tile_hashes(folders.log / "tile", first, end)
     except (StoreError, OSError):
