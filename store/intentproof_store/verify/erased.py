@@ -62,7 +62,7 @@ def claims_of(pieces: Pieces, signed: int) -> Claims:
 
 
 def check_erased(report: LogReport, pieces: Pieces, claims: Claims) -> None:
-    """Every erased half is claimed; a claimed one that is still there is told: so a crash leaves it."""
+    """Every erased half is claimed; a claimed one that is still there is told of."""
     standing = 0
     for half in HALVES:
         for leaves in pieces:
