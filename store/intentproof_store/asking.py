@@ -75,6 +75,11 @@ def say(words: str) -> None:
     sys.stderr.write(f"{shown(words)}\n")
 
 
+def many(count: int, what: str) -> str:
+    """A count in words."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def reader_of(args: argparse.Namespace) -> Reader:
     """A reader of the tenant's events; what it leaves out is told."""
     tenant = check_tenant(args.tenant)
@@ -127,5 +132,6 @@ def carry_out(args: argparse.Namespace, requests: Sequence[Request], verb: str) 
         if answer.outcome != "done":
             say(f"not done yet, and tried again: {answer.message}")
             return FAILED
-        say(f"{answer.rows} {verb}, {answer.segments} segments changed (request {request.id})")
+        changed = f", {many(answer.segments, 'segment')} changed" if answer.segments else ""
+        say(f"{many(answer.rows, 'row')} {verb}{changed} (request {request.id})")
     return OK

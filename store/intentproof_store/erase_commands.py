@@ -6,7 +6,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .asking import OK, PARTLY, Asked, add_asking, answering, carry_out, confirmed, reader_of, say
+from .asking import (
+    OK,
+    PARTLY,
+    Asked,
+    add_asking,
+    answering,
+    carry_out,
+    confirmed,
+    many,
+    reader_of,
+    say,
+)
 from .errors import RequestInvalid
 from .examination import check_free
 from .layout import Layout, check_tenant, quarantine_file
@@ -99,8 +110,8 @@ def _tell(args: argparse.Namespace, mine: Found, others: Selection) -> None:
         say(f"{mine.quarantined} quarantined: its bytes go")
     elif mine.indexes:
         say(
-            f"{mine.events} events and {mine.conflicts} conflicts of {args.tenant}: their {half} "
-            "goes; ids, action, status and times stay"
+            f"{many(mine.events, 'event')} and {many(mine.conflicts, 'conflict')} of "
+            f"{args.tenant}: {half} go; ids, action, status and times stay"
         )
     else:
         say("nothing that is not erased matches in the logs that this home writes")

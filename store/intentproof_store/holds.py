@@ -130,8 +130,8 @@ def leaves_in(
     wanted = pa.table({"low": pa.array(firsts, pa.int64()), "high": pa.array(lasts, pa.int64())})
     with reader.cursor() as cursor:
         cursor.register("wanted", wanted)
-        return cursor.execute(
+        return cursor.sql(
             f"SELECT {columns} FROM leaves JOIN wanted ON log_index BETWEEN low AND high "  # noqa: S608 - our own texts
             f"WHERE tenant = ? AND writer = ? AND log_index BETWEEN ? AND ? AND {condition}",
-            [tenant, writer, firsts[0], lasts[-1], *values],
+            params=[tenant, writer, firsts[0], lasts[-1], *values],
         ).to_arrow_table()

@@ -35,6 +35,16 @@ class Ranges:
         return cls.of((index, index) for index in indexes)
 
     @classmethod
+    def of_sorted(cls, indexes: Array) -> Self:
+        """From ascending indexes, each once."""
+        if not len(indexes):
+            return cls()
+        ends = np.flatnonzero(np.diff(indexes) != 1)
+        firsts = indexes[np.concatenate([[0], ends + 1])].tolist()
+        lasts = indexes[np.concatenate([ends, [len(indexes) - 1]])].tolist()
+        return cls(tuple(zip(firsts, lasts, strict=True)))
+
+    @classmethod
     def read(cls, listed: object, *, below: int = INDEX_MAX + 1) -> Self:
         """From a detail's list. What is no index or range, and what is not `below`, is left out."""
         found: list[tuple[int, int]] = []
