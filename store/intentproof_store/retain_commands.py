@@ -4,6 +4,7 @@ import argparse
 import time
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from .asking import (
@@ -21,7 +22,7 @@ from .asking import (
 from .errors import RequestInvalid
 from .examination import check_free
 from .identity import trusted_keys
-from .layout import DAY_NS, Layout, check_tenant, date_of
+from .layout import DAY_NS, Layout, check_tenant, date_of, quarantine_file
 from .moments import day_start
 from .ordering import make_request, own_writer
 from .ranges import Ranges
@@ -82,17 +83,14 @@ def _old_payloads(reader: Reader, args: argparse.Namespace, writer: str, before_
     old = "tenant = ? AND writer = ? AND received_ns < ?"
     values = [args.tenant, writer, before_ns]
     rows = reader.rows(
-        "SELECT kind, log_index, file FROM "  # noqa: S608 - our own texts
-        "(SELECT kind, log_index, received_ns, tenant, writer, payload_salt, "
-        "replace(detail ->> '$.sha256', 'sha256:', '') AS file FROM leaves "
-        "WHERE kind = 'quarantine') "
-        f"WHERE {old}",
+        f"SELECT log_index, detail FROM leaves WHERE kind = 'quarantine' AND {old}",  # noqa: S608 - our own texts
         values,
     )
     folder = Layout(args.store).quarantine(args.tenant)
-    kept = [row["log_index"] for row in rows if (folder / (row["file"] or "-")).is_file()]
+    files = {row["log_index"]: orjson.loads(row["detail"])["sha256"] for row in rows}
+    kept = [at for at, name in files.items() if (folder / quarantine_file(name)).is_file()]
     (found,) = reader.rows(
-        "SELECT count(*) AS events, min(log_index) AS low, max(log_index) AS high FROM leaves "  # noqa: S608
+        "SELECT count(*) AS events, min(log_index) AS low, max(log_index) AS high FROM leaves "  # noqa: S608 - our own texts
         f"WHERE {old} AND kind IN ('event', 'conflict') AND payload_salt IS NOT NULL",
         values,
     )
