@@ -84,6 +84,9 @@ def reader_of(args: argparse.Namespace) -> Reader:
     """A reader of the tenant's events; what it leaves out is told."""
     tenant = check_tenant(args.tenant)
     reader = Reader(args.store, hot=args.hot, home=args.home, tenant=tenant)
+    if not reader.rows("SELECT 1 FROM leaves LIMIT 1"):
+        reader.close()
+        raise RequestInvalid(f"this store has nothing of the tenant {tenant!r}")
     for problem in reader.problems:
         say(f"left out: {problem.path}: {problem.message} ({problem.code})")
     return reader
@@ -115,14 +118,18 @@ def carry_out(args: argparse.Namespace, requests: Sequence[Request], verb: str) 
             told = True
 
     for request in requests:
-        answer = order(
-            request,
-            store=args.store,
-            home=args.home,
-            hot=args.hot,
-            seconds_max=args.wait,
-            waiting=waiting,
-        )
+        try:
+            answer = order(
+                request,
+                store=args.store,
+                home=args.home,
+                hot=args.hot,
+                seconds_max=args.wait,
+                waiting=waiting,
+            )
+        except KeyboardInterrupt:
+            say(f"not waiting any more: the request {request.id} stands, and will be done")
+            raise
         if answer is None:
             say(f"no answer yet: the request {request.id} stands, and will be done")
             return FAILED

@@ -197,7 +197,7 @@ class Clerk:
         if tree.size < job.end:  # else an earlier try got this far
             if tree.size + len(job.hashes) // HASH_BYTES != job.end:
                 raise StoreError(f"leaves before {job.end} of {job.tenant} are not sealed yet")
-            tree.extend(job.hashes, rest=self._rest)
+            tree.extend(job.hashes, rest=self.rest)
         tree.write_partial()
         self._signer.sign(job.tenant, tree.size, tree.root())
 
@@ -211,7 +211,7 @@ class Clerk:
         make_folder(self._layout.unfinished)
         aside = self._layout.unfinished / SegmentName(self._identity.writer, first, last, 0).file()
         try:
-            size_bytes, digest = write_segment(batches, aside, rest=self._rest)  # (2)
+            size_bytes, digest = write_segment(batches, aside, rest=self.rest)  # (2)
             wanted = SegmentName(self._identity.writer, first, last, 0)
             name = put_segment_note(  # (3)
                 self._layout, self._identity, job.tenant, wanted, size_bytes, digest
@@ -226,10 +226,10 @@ class Clerk:
     def _resting(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield batch
-            self._rest()
+            self.rest()
 
-    def _rest(self) -> None:
-        """Leave the machine to requests for as long as the piece of work before took.
+    def rest(self) -> None:
+        """Leave the machine to requests for as long as the piece of work before took. Clerk only.
 
         They share the interpreter's lock: what waited meanwhile is done before more has to wait.
         Not where segments wait, or somebody waits for the end.

@@ -77,6 +77,7 @@ class Hands:
     submit: Callable[[Job], None]
     cut: Callable[[TenantLog, str], None]
     clock_ns: Callable[[], int]
+    rest: Callable[[], None]
 
 
 class Fulfilment:
@@ -208,6 +209,7 @@ class Fulfilment:
             segment,
             request.ranges,
             request.members,
+            rest=self._hands.rest,
         )
         work.rows += made.rows
 

@@ -11,7 +11,7 @@ from .identity import read_writer, trusted_keys
 from .layout import Layout
 from .ledger import Ledger
 from .ranges import Ranges
-from .requests import Answer, Request, new_id, put_request, take_answer
+from .requests import Answer, Request, drop_request, new_id, put_request, take_answer
 from .settings import LedgerSettings
 
 _POLL_SECONDS = 0.2
@@ -66,6 +66,9 @@ def order(
         except LedgerLocked:
             waiting()
             answer = _await(home, request.id, min(deadline, time.monotonic() + 5.0))
+        except BaseException:
+            drop_request(home, request.id)  # nobody can do it, and nothing was claimed
+            raise
         else:
             with ledger:
                 answer = _await(home, request.id, deadline)

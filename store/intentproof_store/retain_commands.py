@@ -66,6 +66,9 @@ def run_retain(args: argparse.Namespace) -> int:
         else:
             ranges = _old_payloads(reader, args, writer, before_ns)
         check_free(reader, tenant, writer, ranges, drops_leaves=whole)
+    others = [each for each in Layout(args.store).writers(tenant) if each != writer]
+    if others:
+        say(f"not touched, each its own home's to retain: the logs of {', '.join(others)}")
     if not ranges:
         say(f"nothing of {tenant} that this home writes is from before {args.before}")
         return OK

@@ -67,7 +67,13 @@ class Writer:
             recovered.layout,
             recovered.identity,
             Hands(
-                self._hot, self._factory, self.logs, self.clerk.submit, self._cut, self._clock_ns
+                hot=self._hot,
+                factory=self._factory,
+                logs=self.logs,
+                submit=self.clerk.submit,
+                cut=self._cut,
+                clock_ns=clock_ns,
+                rest=self.clerk.rest,
             ),
         )
         self.fault: str | None = None

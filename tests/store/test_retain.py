@@ -220,15 +220,20 @@ def test_what_is_not_held_may_go(here: Place) -> None:
     assert run(*tenant, "--event", event(23).event_id)[0] == 0
 
 
-def test_a_hold_is_not_dropped_with_the_segment_that_places_it(here: Place) -> None:
+def test_a_hold_is_not_dropped_with_the_segment_that_places_it(tmp_path: Path) -> None:
     """Its leaf would go, and with it the hold of what is newer: refused, and named."""
-    hold_id = hold(here, "--period", "2027-01-01..2027-01-31")
-    with here.ledger(Clock(NOON_NS + DAY_NS)) as ledger:
-        append(ledger, events(60, 62))
-    (placed,) = claims(here, "hold")
-    assert placed["hold_id"] == hold_id
-    # The hold was placed today, by the clock of this machine: nothing old is in the way.
-    assert retain(here, *WHOLE, before=DAYS[1])[0] == 0
+    where = place(tmp_path)
+    with where.ledger(Clock(NOON_NS - 2 * DAY_NS)) as ledger:
+        append(ledger, events(0, 5))
+        hold_id = hold(where, "--period", "2027-01-01..2027-01-31")
+    with where.ledger(Clock(NOON_NS)) as ledger:
+        append(ledger, events(5, 10))
+    code, err = retain(where, *WHOLE)
+    assert (code, hold_id in err) == (8, True)
+    assert retain(where, "--drop", "payloads")[0] == 0
+    hold(where, "release", hold_id)
+    assert retain(where, *WHOLE)[0] == 0
+    assert verified(where).logs[0].hash_only
 
 
 def test_a_hold_placed_while_a_receiver_runs_is_there_at_once(here: Place) -> None:
