@@ -29,7 +29,7 @@ def waits(now: list[float], *pieces: float, seals: int = 1) -> list[float]:
     """How long the clerk waits after each of these pieces of work, in seconds."""
     nothing = cast("Any", None)
     clerk = Clerk(nothing, nothing, nothing, read=nothing, done=nothing)
-    clerk.seals, clerk.rested, clerk._closing = seals, now[0], cast("Any", Closing())
+    clerk.seals, clerk._rested, clerk._closing = seals, now[0], cast("Any", Closing())
     for piece in pieces:
         now[0] += piece
         clerk.rest()

@@ -10,24 +10,24 @@ The steps, as `check_log` numbers them:
 5. Sealed leaves above every checkpoint have a hot record; leaves under one are all at hand.
 6. The first leaf is the genesis.
 7. Erased halves are named by an erasure or retention leaf; quarantined bytes are whole.
+8. No event stands in the log twice.
 """
 
 import base64
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
-from ..files import read_regular
-from ..layout import TILE_LEVELS, TILE_WIDTH, tile_path
+from ..layout import TILE_LEVELS
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
 from .erased import Claims, check_erased, claims_of, tell_missing
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
-from .told import check_quarantine, tell_losses
+from .tile_check import check_tiles
+from .told import check_quarantine, check_repeated, tell_losses
 
 _REMARKS = ("unsupported", "unknown_kind", "gap", "erasure_unfinished")
 
@@ -122,9 +122,10 @@ def check_log(
     pieces = _in_order(report, gathered)  # (1)
     claims = claims_of(pieces, report.checkpoint_size)
     walk = _walk(report, pieces, sizes, folders, claims)  # (2)
+    check_repeated(report, pieces)  # (8)
     if all(leaves.whole for leaves in pieces):  # of a damaged file only itself is to blame
         _check_roots(report, walk, signed, sizes)  # (3)
-        _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
+        check_tiles(report, walk.levels, folders.log / "tile")  # (4)
         _check_genesis(report, gathered)  # (6)
     _check_cover(report, gathered, walk, sizes, sealed_end, sealed_only=sealed_only)  # (5)
     check_erased(report, pieces, claims)  # (7)
@@ -226,40 +227,6 @@ def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Seq
             message = f"the root of the first {size} leaves is not the one that was signed"
             report.problems.append(Problem("root_differs", message, f"checkpoint.{size}"))
     report.anchored = signed.trusted and bool(fitting) and not differing
-
-
-def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:
-    """Each tile that stands is what the leaves make, as far as the leaves reach."""
-    for level, hashes in enumerate(levels):
-        for index in range(len(hashes) // (TILE_WIDTH * HASH_BYTES) + 1):
-            start = index * TILE_WIDTH * HASH_BYTES
-            expected = hashes[start : start + TILE_WIDTH * HASH_BYTES]
-            for path in _standing(folder / tile_path(level, index)):
-                _check_tile(report, path, folder, bytes(expected))
-
-
-def _standing(full: Path) -> Iterable[Path]:
-    if os.path.lexists(full):
-        yield full
-    partial = full.with_name(full.name + ".p")
-    if partial.is_dir():
-        yield from sorted(path for path in partial.iterdir() if path.name.isdigit())
-
-
-def _check_tile(report: LogReport, path: Path, folder: Path, expected: bytes) -> None:
-    try:
-        raw = read_regular(path)
-    except FileNotFoundError:
-        return  # a partial tile that became full while we read
-    except OSError as error:
-        name = f"tile/{path.relative_to(folder)}"
-        report.problems.append(Problem("tile_differs", f"cannot be read: {error}", name))
-        return
-    width = int(path.name) if path.parent.name.endswith(".p") else TILE_WIDTH
-    shared = min(len(raw), len(expected))
-    if len(raw) != width * HASH_BYTES or raw[:shared] != expected[:shared]:
-        message = "a tile is not what the leaves make"
-        report.problems.append(Problem("tile_differs", message, f"tile/{path.relative_to(folder)}"))
 
 
 def _check_cover(
