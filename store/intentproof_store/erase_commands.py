@@ -20,7 +20,7 @@ from .asking import (
 )
 from .errors import RequestInvalid
 from .examination import check_free
-from .layout import Layout, check_tenant, quarantine_file
+from .layout import Layout, quarantine_file
 from .ordering import make_request, own_writer
 from .ranges import Ranges
 from .reader import Reader
@@ -32,6 +32,7 @@ from .selection import (
     ids_of_attribute,
     ids_of_correlation,
     ids_of_event,
+    quarantined_with,
     select_events,
     select_quarantined,
 )
@@ -63,26 +64,27 @@ def run_erase(args: argparse.Namespace) -> int:
     writer = own_writer(args.home)
     asked = Asked.of(args)
     with reader_of(args) as reader:
-        found = _found(reader, args)
+        found, aside = _found(reader, args)
         mine = found.pop(writer, Found())
-        check_free(reader, check_tenant(args.tenant), writer, mine.ranges)
+        check_free(reader, args.tenant, writer, mine.ranges)
     _tell(args, mine, found)
-    foreign = sum(len(log.indexes) for log in found.values())
+    left = _tell_aside(aside) | any(log.indexes for log in found.values())
     if args.dry_run or not mine.indexes:
-        return PARTLY if foreign else OK
+        return PARTLY if left else OK
     if not confirmed(asked, "Erase this for ever? The log will say that it was erased."):
         return PARTLY
     requests = [
         _request(args, writer, part, asked.reason) for part in mine.ranges.parts(_INDEXES_A_REQUEST)
     ]
     code = carry_out(args, requests, "erased")
-    return code or (PARTLY if foreign else OK)
+    return code or (PARTLY if left else OK)
 
 
-def _found(reader: Reader, args: argparse.Namespace) -> Selection:
-    tenant = check_tenant(args.tenant)
+def _found(reader: Reader, args: argparse.Namespace) -> tuple[Selection, list[str] | None]:
+    """What is to go, and the quarantined files that may hold the same."""
+    tenant = args.tenant
     if args.quarantine is not None:
-        return _quarantined(reader, args.store, tenant, args.quarantine)
+        return _quarantined(reader, args.store, tenant, args.quarantine), []
     if args.event is not None:
         ids = ids_of_event(reader, tenant, args.event)
     elif args.correlation is not None:
@@ -92,7 +94,23 @@ def _found(reader: Reader, args: argparse.Namespace) -> Selection:
         if not key or not equals:
             raise RequestInvalid("--attribute takes KEY=VALUE, and a key is not empty")
         ids = ids_of_attribute(reader, tenant, key, value)
-    return select_events(reader, tenant, ids, context=args.all) if ids else {}
+    if not ids:
+        return {}, []
+    aside = quarantined_with(reader, Layout(args.store), tenant, ids)
+    return select_events(reader, tenant, ids, context=args.all), aside
+
+
+def _tell_aside(aside: list[str] | None) -> bool:
+    """Say what of the quarantine may be meant; whether anything is."""
+    if aside is None:
+        say("the quarantine was not searched for so many events: see `quarantine list`")
+        return False
+    for name in aside:
+        say(
+            f"the quarantined {name} has the span id of one of them, and stays: see `quarantine "
+            f"show`, and `erase --quarantine {name}`"
+        )
+    return bool(aside)
 
 
 def _quarantined(reader: Reader, store: Path, tenant: str, given: str) -> Selection:

@@ -3,8 +3,11 @@
 import hashlib
 import json
 import threading
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 from intentproof_schemas import event_hash, payload_text
 from intentproof_store import Ledger, Undecodable
@@ -304,6 +307,57 @@ def test_quarantined_bytes_are_erased_by_their_hash(here: Place) -> None:
         assert holding(here, b"PAYLOAD-MARK", salt) == []
     assert codes(judged(here)) == set()
     assert "nothing that is not erased" in erase(here, "--quarantine", name)
+
+
+def test_quarantined_bytes_of_the_same_span_are_told(here: Place) -> None:
+    """Taken later, they still stand in quarantine: exit code 8, and how to erase them."""
+    raws = [
+        b"\x12\x08" + bytes.fromhex(SECRET.span_id) + b"PAYLOAD-MARK",
+        b'{"spanId":"%s"}' % SECRET.span_id.upper().encode(),
+        b"of another span",
+    ]
+    with here.ledger() as ledger:
+        append(ledger, [SECRET], [Undecodable(raw, "bad") for raw in raws])
+    named = [json.loads(each)["sha256"] for each in read_log(here).details("quarantine")]
+    tenant = ("erase", "--tenant", TENANT, *REASON, "--yes")
+    code, _, err = run(here, *tenant, "--event", SECRET.event_id)
+    told = [name for name in named if name.removeprefix("sha256:") in err]
+    assert (code, told) == (8, named[:2])
+    for name in told:
+        assert run(here, *tenant, "--quarantine", name)[0] == 0
+    assert run(here, *tenant, "--event", SECRET.event_id)[0] == 0
+    verified(here)
+
+
+@pytest.mark.parametrize("command", ["erase", "hold"])
+def test_an_unknown_tenant_is_told(here: Place, command: str) -> None:
+    """A slip of the pen must not look like a tenant of whom nothing is left: exit code 6."""
+    fill(here)
+    argv = (command, "--tenant", "acne", "--event", SECRET.event_id, *REASON, "--yes")
+    code, _, err = run(here, *argv)
+    assert (code, "'acne'" in err) == (6, True)
+
+
+def test_what_the_leaves_say_passes_their_schemas(here: Place) -> None:
+    """Every detail that the commands write is one that `schemas/` describes."""
+    fill(here)
+    tenant = ("--tenant", TENANT, *REASON, "--yes")
+    hold_id = run(here, "hold", *tenant, "--event", event(1).event_id)[1].strip()
+    assert run(here, "hold", "release", hold_id, *tenant)[0] == 0
+    assert run(here, "hold", *tenant, "--period", "2030-01-01..2030-01-02")[0] == 0
+    erase(here, "--event", SECRET.event_id)
+    argv = ("retain", *tenant, "--before", "2026-11-22", "--drop", "payloads")
+    assert run(here, *argv)[0] == 0
+    for kind, count in (("hold", 3), ("erasure", 1), ("retention", 1)):
+        found = claims(here, kind)
+        assert len(found) == count
+        for detail in found:
+            jsonschema.validate(detail, schema_of(kind))
+
+
+def schema_of(kind: str) -> Any:
+    folder = resources.files("intentproof_schemas") / "data"
+    return json.loads((folder / f"{kind}.v1.schema.json").read_text())
 
 
 def test_a_list_of_indexes_takes_as_many_leaves_as_it_needs(here: Place) -> None:
