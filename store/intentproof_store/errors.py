@@ -22,6 +22,8 @@
   + StoreMissing            no store where one was looked for
   + TraceIdInvalid          not a trace id
   + PeriodInvalid           not a period A..B
+  + RequestInvalid          an order to erase, retain or hold that cannot be carried out as it is
+  + Held                    a legal hold covers what was to be erased or dropped
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -153,3 +155,11 @@ class PeriodInvalid(StoreError, ValueError):
 
 class QuarantineDamaged(StoreError):
     """A file of quarantine that is missing, or is not what its leaf commits to."""
+
+
+class RequestInvalid(StoreError, ValueError):
+    """An order to erase, retain or hold that names what is not there, or cannot be read."""
+
+
+class Held(StoreError):
+    """A legal hold covers what was to go; the message names it."""

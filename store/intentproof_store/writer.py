@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from intentproof_schemas import LeafInvalid
 
 from .arrivals import Arrivals, Submission
-from .clerk import Clerk, Sealed
+from .clerk import Clerk, Ran, Sealed
 from .errors import StoreBusy, StoreUnavailable
+from .fulfilment import Fulfilment, Hands
 from .hotlog import NewFrame
 from .layout import date_of
 from .recovery import Recovered
@@ -68,6 +69,20 @@ class Writer:
             clock_ns=clock_ns,
             append=self._append_told,
         )
+        self._fulfilment = Fulfilment(
+            settings,
+            recovered.layout,
+            recovered.identity,
+            Hands(
+                hot=self._hot,
+                factory=self._factory,
+                logs=self.logs,
+                submit=self.clerk.submit,
+                cut=self._cut,
+                clock_ns=clock_ns,
+                rest=self.clerk.rest,
+            ),
+        )
         self.fault: str | None = None
         self.frames = 0
         self.segments = 0
@@ -92,6 +107,7 @@ class Writer:
             if ended:
                 break
             self._tick()
+        self._fulfilment.close()
         for log in self.logs.values():
             self._cut(log, log.day)
 
@@ -107,8 +123,8 @@ class Writer:
                 break
             if item is None:
                 return group, True
-            if isinstance(item, Sealed):
-                self._release(item)
+            if isinstance(item, Sealed | Ran):
+                self._take_answer(item)
                 continue
             if not item.future.set_running_or_notify_cancel():
                 self._arrivals.settle([item])  # the caller gave up before anything was done
@@ -224,6 +240,7 @@ class Writer:
         today = date_of(self._clock_ns())
         settings = self._settings
         self.rounds.make(now, jobs=self.clerk.jobs)
+        self._fulfilment.poll()
         for log in self.logs.values():
             if log.quiet:
                 if self._may_seal_quiet(log, today):
@@ -258,8 +275,14 @@ class Writer:
         """After the thread: let the clerk end, and free what it sealed."""
         self.clerk.close()
         while (item := self._arrivals.take(0.0)) is not None:
-            if isinstance(item, Sealed):
-                self._release(item)
+            if isinstance(item, Sealed | Ran):
+                self._take_answer(item)
+
+    def _take_answer(self, item: Sealed | Ran) -> None:
+        if isinstance(item, Sealed):
+            self._release(item)
+        else:
+            item.then()
 
     def _release(self, sealed: Sealed) -> None:
         log = self.logs[sealed.job.tenant]

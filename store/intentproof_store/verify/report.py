@@ -30,6 +30,7 @@ _TAMPERED = frozenset(
         "column_differs",
         "commitment_differs",
         "erased_without_leaf",
+        "event_repeated",
         "extra_columns",
         "frame_forged",
         "genesis_differs",
@@ -92,7 +93,11 @@ class Problem:
 
 @dataclass
 class LogReport:
-    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
+    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64.
+
+    `erased` counts halves of events that are gone, by half; `hash_only` leaves of which, after
+    retention, the hash alone is left. Both are as leaves of the log say, or a problem tells.
+    """
 
     tenant: str
     writer: str
@@ -106,6 +111,8 @@ class LogReport:
     events_verified: int = 0
     anchored: bool = False
     life: Life = field(default_factory=Life)
+    erased: dict[str, int] = field(default_factory=dict)
+    hash_only: int = 0
 
     def document(self) -> dict[str, Any]:
         """As in the JSON of `verify`."""
@@ -118,6 +125,8 @@ class LogReport:
             "unsigned_sealed": self.unsigned_sealed,
             "hot": self.hot,
             "beyond": self.beyond,
+            "erased": {half: self.erased.get(half, 0) for half in ("context", "payload")},
+            "hash_only": self.hash_only,
             "problems": [problem.document() for problem in self.problems],
         }
 
