@@ -179,7 +179,7 @@ class Fulfilment:
 
     def _find(self, work: _Work) -> Then:
         request = work.request  # (4): the jobs before this one sealed and signed the claim
-        keys = [self._identity.verifier_key(request.tenant)]
+        keys = self._identity.verifier_keys(request.tenant)
         segments, _ = find_segments(self._layout, request.tenant, keys=keys)
         work.segments = [
             each

@@ -19,9 +19,10 @@ from intentproof_schemas import ExecutionEvent
 from .arrivals import Arrivals, Submission
 from .events import checked_events, event_columns
 from .identity import remember_stop
-from .layout import check_tenant
+from .layout import Layout, check_tenant
 from .quarantine import Undecodable
 from .recovery import Recovered, recover
+from .rotation import finish_rotation, is_rotating, tell_rotation
 from .settings import LedgerSettings
 from .tenantlog import Appended, Arrival
 from .writer import Writer
@@ -80,8 +81,7 @@ class Ledger:
         self._lock = recovered.lock
         self._factory = recovered.factory
         self._hot = recovered.hot
-        self._writer_id = recovered.identity.writer
-        self._home = recovered.identity.home
+        self._identity = recovered.identity
         self._clock_ns = clock_ns
         self._arrivals = Arrivals(bytes_max=settings.queue_bytes)
         self._writer = Writer(settings, recovered, clock_ns=clock_ns, arrivals=self._arrivals)
@@ -95,9 +95,19 @@ class Ledger:
     ) -> "Ledger":
         """Recover what is on disk and begin to write. Blocks until recovery is done.
 
-        Raises LedgerLocked where another process holds this writer, LedgerBehind where the store
-        holds less than this writer signed, HomeInvalid and StoreError for damaged files.
+        A rotation of the key that was begun is carried out first. Raises LedgerLocked where another
+        process holds this writer, LedgerBehind where the store holds less than this writer signed,
+        HomeInvalid and StoreError for damaged files.
         """
+        if is_rotating(settings.home) and not settings.new_writer:
+            with cls._open(settings, clock_ns) as ledger:  # which signs with both keys
+                identity = ledger._identity  # noqa: SLF001 - of this class
+                tell_rotation(identity, ledger._writer.logs, ledger.tell)  # noqa: SLF001
+            finish_rotation(Layout(settings.store), identity)
+        return cls._open(settings, clock_ns)
+
+    @classmethod
+    def _open(cls, settings: LedgerSettings, clock_ns: Callable[[], int]) -> "Ledger":
         recovered = recover(settings, clock_ns=clock_ns)
         ledger = cls(settings, recovered, clock_ns)
         ledger._writer.clerk.start()
@@ -160,7 +170,7 @@ class Ledger:
         }
         fault = writer.fault or writer.clerk.fault or writer.rounds.fault
         return LedgerStatus(
-            writer=self._writer_id,
+            writer=self._identity.writer,
             tenants=tenants,
             queued=self._arrivals.submissions,
             queued_bytes=self._arrivals.bytes,
@@ -191,7 +201,7 @@ class Ledger:
         self._hot.close()
         self._factory.close()
         try:
-            remember_stop(self._home, self._clock_ns())
+            remember_stop(self._identity.home, self._clock_ns())
         except OSError as error:
             fields = {"reason": str(error)}
             _log.warning("the next start will tell of a kill", extra={"fields": fields})

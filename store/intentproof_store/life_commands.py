@@ -1,4 +1,4 @@
-"""`intentproof-otel log retire-writer`: what is said of a log as a whole."""
+"""`intentproof-otel log retire-writer` and `log rotate-key`: what is done to a log as a whole."""
 
 import argparse
 import sys
@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from .errors import HomeInvalid, LedgerBehind, LedgerLocked, LogNameChanged, StoreMissing
-from .identity import log_name_of, read_writer, trusted_keys
+from .identity import load_identity, log_name_of, read_writer, trusted_keys
 from .layout import Layout, check_tenant
 from .ledger import Ledger
 from .present import shown
 from .roster import newest_checkpoint
+from .rotation import begin_rotation
 from .settings import LedgerSettings
 
 _OK, _INVALID, _BLOCKED = 0, 6, 8  # contract §7
 
 
 def register_life(commands: Any) -> None:
-    """Add `retire-writer` to the commands of `log`."""
+    """Add `retire-writer` and `rotate-key` to the commands of `log`."""
     retire = commands.add_parser(
         "retire-writer", help="say that a log ends: its silence is no longer one"
     )
@@ -27,6 +28,10 @@ def register_life(commands: Any) -> None:
     retire.add_argument("--tenant", required=True, help="whose log")
     retire.add_argument("--reason", help="why, for whoever reads the log; no names of people")
     retire.set_defaults(run=run_retire)
+    rotate = commands.add_parser(
+        "rotate-key", help="sign with a new key from here on; the log says so, signed by both"
+    )
+    rotate.set_defaults(run=run_rotate)
 
 
 def run_retire(args: argparse.Namespace) -> int:
@@ -42,6 +47,32 @@ def run_retire(args: argparse.Namespace) -> int:
         sys.stderr.write(f"log retire-writer: {shown(str(error))}\n")
         return _INVALID
     sys.stdout.write(f"{shown(told)}\n")
+    return _OK
+
+
+def run_rotate(args: argparse.Namespace) -> int:
+    """Change the key of this home's logs; the exit code of contract §7.
+
+    Where the receiver runs, its next start does it: a key in use is never changed under it.
+    """
+    try:
+        settings = _settings(args)
+        begin_rotation(settings.home)
+        Ledger.open(settings).close()
+    except LedgerLocked as error:
+        later = "the receiver rotates the key when it is next started; the next key is in --home"
+        sys.stderr.write(f"log rotate-key: {shown(str(error))}; {later}\n")
+        return _OK
+    except (LedgerBehind, LogNameChanged) as error:
+        sys.stderr.write(f"log rotate-key: {shown(str(error))}\n")
+        return _BLOCKED
+    except (HomeInvalid, StoreMissing) as error:
+        sys.stderr.write(f"log rotate-key: {shown(str(error))}\n")
+        return _INVALID
+    identity = load_identity(settings.home, settings.log_name)
+    names = sorted({key.name for key in trusted_keys(settings.home)})
+    tenants = [name.rsplit("/", 2)[1] for name in names if name.endswith(f"/{identity.writer}")]
+    sys.stdout.write("".join(f"{identity.verifier_key(each).vkey()}\n" for each in tenants))
     return _OK
 
 

@@ -170,7 +170,7 @@ class LogFactory:
         """The root that this writer signed at that size. Raises StoreError."""
         path = self._layout.log(tenant, self._identity.writer) / f"checkpoint.{size}"
         try:
-            note, _ = open_note(path.read_bytes(), [self._identity.verifier_key(tenant)])
+            note, _ = open_note(path.read_bytes(), self._identity.verifier_keys(tenant))
             return parse_checkpoint_text(note.text).root
         except (OSError, NoteInvalid) as error:
             raise StoreError(f"{path}: {error}") from error

@@ -155,7 +155,7 @@ def _clear_unfinished(settings: LedgerSettings, layout: Layout, writer: str) -> 
 
 
 def _segments_of(layout: Layout, tenant: str, identity: Identity) -> list[Segment]:
-    keys = [identity.verifier_key(tenant)]
+    keys = identity.verifier_keys(tenant)
     segments, problems = find_segments(layout, tenant, keys=keys)
     for problem in problems:
         _log.warning(

@@ -19,20 +19,27 @@ from .layout import Layout
 from .note import VerifierKey, open_note
 
 _log = logging.getLogger("intentproof.store")
-ROSTER_KINDS = ("genesis", "writer-added", "writer-retired")
+ROSTER_KINDS = ("genesis", "key-rotation", "writer-added", "writer-retired")
 
 
 @dataclass
 class Roster:
-    """What one log says of writers. `retired_at` is where it says that it ends itself."""
+    """What one log says of writers and keys.
+
+    `retired_at` is where it says that it ends itself, `rotated_to` the newest key that it names.
+    """
 
     writer: str
     named: set[str] = field(default_factory=set)
     retired_at: int = -1
+    rotated_to: str = ""
 
     def learn(self, log_index: int, kind: str, detail: str) -> None:
         """Take a leaf of ROSTER_KINDS that is in the log."""
         said = orjson.loads(detail)
+        if kind == "key-rotation":
+            self.rotated_to = said["new_key"]
+            return
         if kind == "genesis":
             said = said.get("former", {})
         writer = said.get("writer")

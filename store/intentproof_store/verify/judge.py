@@ -6,7 +6,7 @@ first, then hot frames, then segments. Leaves may be added meanwhile, none can b
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from .notes import SignedSizes, check_segment_notes, read_checkpoints
 from .outside import known_checkpoints, outside_keys
 from .period import Period
 from .report import LogReport, Outcome, Problem, Report, outcome_of
+from .rotations import candidate_keys
 from .segment_check import LeavesReport, SegmentTask, check_segment
 from .tenant_check import check_tenant_logs
 
@@ -66,8 +67,9 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     Raises HomeInvalid and NoteInvalid for keys and checkpoints of the caller that cannot be
     read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
     """
-    trust = _trust(request)
     layout = Layout(request.store)
+    pinned = _trust(request)
+    trust = replace(pinned, keys=(*pinned.keys, *candidate_keys(layout, request.hot, pinned.keys)))
     tenants = [check_tenant(request.tenant)] if request.tenant else _tenants(layout, trust)
     logs: list[LogReport] = []
     work: list[tuple[LogReport, SignedSizes, list[LeavesReport], list[SegmentTask]]] = []
@@ -83,7 +85,9 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
             work.append((log, log_signed, hot.get(log.writer, []), mine))
     _check_all(work, layout, request, progress)
     for tenant in tenants:
-        check_tenant_logs([log for log in logs if log.tenant == tenant], trust.keys, request.period)
+        check_tenant_logs(
+            [log for log in logs if log.tenant == tenant], pinned.keys, request.period
+        )
     if request.tenant is None:
         _strangers(layout, logs)
     if not logs:

@@ -5,10 +5,13 @@ Pure. The leaves that matter here are few; of all others only their times of rec
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import orjson
+
+from ..note import VerifierKey
 
 SECOND_NS = 10**9
 SILENCE_NS = 60 * SECOND_NS  # no log promises a sign of life more often
@@ -51,27 +54,43 @@ class Piece(Protocol):
 
 @dataclass(frozen=True)
 class Life:
-    """One log's life as far as a checkpoint covers it. `roots`: what was signed, by size."""
+    """One log's life as far as a checkpoint covers it.
+
+    `roots` and `signers`: what was signed, and by which keys of the reader's, by size.
+    """
 
     leaves: Sequence[LifeLeaf] = ()
     runs: Sequence[Run] = ()
     size: int = 0
     roots: Mapping[int, bytes] = field(default_factory=dict)
+    signers: Mapping[int, set[VerifierKey]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, pieces: Iterable[Piece], size: int, roots: Mapping[int, bytes]) -> "Life":
+    def of(
+        cls,
+        pieces: Iterable[Piece],
+        size: int,
+        roots: Mapping[int, bytes],
+        signers: Mapping[int, set[VerifierKey]],
+    ) -> "Life":
         """The life below the signed size, from pieces in the order of their leaves."""
         leaves, runs = [], []
         for piece in pieces:
             leaves += [leaf for leaf in piece.life if leaf.index < size]
             runs += [_clipped(run, size) for run in piece.runs if run.first < size]
-        return cls(sorted(leaves, key=lambda leaf: leaf.index), runs, size, roots)
+        return cls(sorted(leaves, key=lambda leaf: leaf.index), runs, size, roots, signers)
 
     def silences(self) -> Iterator[tuple[int, int, int]]:
         """(index, from, to): nothing was received in between, then the leaf at that index."""
-        for before, after in zip(self.runs, self.runs[1:], strict=False):
-            if after.from_ns - before.to_ns > SILENCE_NS:
+        for before, after in pairwise(self.runs):
+            if before.end == after.first and after.from_ns - before.to_ns > SILENCE_NS:
                 yield after.first, before.to_ns, after.from_ns
+
+    def holes(self) -> Iterator[tuple[int, int, int]]:
+        """(index, from, to): the leaves received in between, from that index on, are not here."""
+        for before, after in pairwise(self.runs):
+            if before.end != after.first:
+                yield before.end, before.to_ns, after.from_ns
 
 
 def _clipped(run: Run, size: int) -> Run:

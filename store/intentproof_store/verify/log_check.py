@@ -134,7 +134,7 @@ def check_log(
         report, (*gathered.sealed, *gathered.hot), folders.quarantine, claims.quarantined
     )
     tell_losses(report, (*gathered.sealed, *gathered.hot))
-    report.life = Life.of(pieces, report.checkpoint_size, signed.roots)
+    report.life = Life.of(pieces, report.checkpoint_size, signed.roots, signed.signers)
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
     if not any(problem.code not in _REMARKS for problem in report.problems):

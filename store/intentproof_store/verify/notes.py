@@ -29,6 +29,7 @@ class SignedSizes:
     roots: dict[int, bytes] = field(default_factory=dict)
     trusted: bool = False
     vouched: int | None = None
+    signers: dict[int, set[VerifierKey]] = field(default_factory=dict)
 
 
 def read_checkpoints(
@@ -52,7 +53,7 @@ def read_checkpoints(
         if size is None and path.name != "checkpoint":
             continue  # a cosignature or a stranger: it can add nothing and take nothing away
         try:
-            checkpoint = _open_checkpoint(read_regular(path), own, suffix)
+            checkpoint, signers = _open_checkpoint(read_regular(path), own, suffix)
         except (NoteInvalid, OSError) as error:
             report.problems.append(Problem("checkpoint_invalid", str(error), path.name))
             continue
@@ -61,19 +62,23 @@ def read_checkpoints(
             report.problems.append(Problem("checkpoint_invalid", message, path.name))
             continue
         _add(sizes, report, checkpoint, path.name)
+        if signers:
+            sizes.signers.setdefault(checkpoint.size, set()).update(signers)
     for checkpoint in known:
         if checkpoint.origin.endswith(suffix):
             _add(sizes, report, checkpoint, "the checkpoint that you brought")
     return sizes
 
 
-def _open_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Checkpoint:
-    note = open_note(raw, own)[0] if own else parse_note(raw)
+def _open_checkpoint(
+    raw: bytes, own: Sequence[VerifierKey], suffix: str
+) -> tuple[Checkpoint, tuple[VerifierKey, ...]]:
+    note, signers = open_note(raw, own) if own else (parse_note(raw), ())
     checkpoint = parse_checkpoint_text(note.text)
     names = {key.name for key in own}
     if (names and checkpoint.origin not in names) or not checkpoint.origin.endswith(suffix):
         raise NoteInvalid(f"a checkpoint of another log: {checkpoint.origin}")
-    return checkpoint
+    return checkpoint, signers
 
 
 def _add(sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str) -> None:

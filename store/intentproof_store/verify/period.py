@@ -110,6 +110,11 @@ def check_period(
             "what came between may have been cut off"
         )
         log.problems.append(Problem("period_not_covered", message, log_index=life.size - 1))
+    for index, from_ns, to_ns in life.holes():
+        begin, end_of = period.clip((from_ns, to_ns))
+        if begin < end_of:
+            message = f"the leaves received from {told(begin)} to {told(end_of)} are not here"
+            log.problems.append(Problem("period_not_covered", message, log_index=index))
     for index, from_ns, to_ns in spans:
         _check_silence(log, period, index, (from_ns, to_ns))
 
