@@ -173,7 +173,7 @@ class Fulfilment:
         for detail in request.details():
             maker.add_detail(request.kind, detail)
         refs = self._hands.hot.append([NewFrame(log.tenant, maker.batch(log.size), today)])
-        log.took(refs, maker.hashes)
+        log.took(refs)
         log.last_received_ns = received_ns
         log.hot_since = log.hot_since or time.monotonic()
 

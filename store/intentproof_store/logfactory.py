@@ -70,8 +70,9 @@ class LogFactory:
         genesis = self._genesis(tenant)
         maker.add_detail("genesis", genesis)
         refs = hot.append([NewFrame(tenant, maker.batch(0), log.day)])
-        log.unsigned_genesis = maker.hashes
-        log.took(refs, log.unsigned_genesis)
+        (written,) = hot.read(refs)  # what is signed is what stands on the disk
+        log.unsigned_genesis = leaf_hash(written.column("leaf")[0].as_py())
+        log.took(refs)
         log.last_received_ns = received_ns
         log.learn(0, "genesis", orjson.dumps(genesis).decode())
         return log, tree

@@ -59,7 +59,7 @@ class TenantLog:
     hot_bytes: int = 0
     quiet: bool = False  # nothing but heartbeats is hot
     sealed_rows: int = 0
-    hashes: bytearray = field(default_factory=bytearray)
+    unsigned: list[FrameRef | bytes] = field(default_factory=list)
     last_received_ns: int = 0
     last_leaf: float = field(default_factory=time.monotonic)
     restart: Restart | None = None
@@ -159,11 +159,11 @@ class TenantLog:
         passed_ns = now_ns - self.last_received_ns
         return passed_ns >= interval_seconds * SECOND_NS or now - self.last_leaf >= interval_seconds
 
-    def commit(self, refs: Sequence[FrameRef], hashes: bytes, results: Sequence[Appended]) -> None:
+    def commit(self, refs: Sequence[FrameRef], results: Sequence[Appended]) -> None:
         """The rows are durable."""
         self.sameness.commit()
         self.quarantine.commit()
-        self.took(refs, hashes)
+        self.took(refs)
         if refs:
             self.restart = None  # its leaf stands before these rows
         for kind, detail in self.telling:
@@ -177,8 +177,8 @@ class TenantLog:
                 self.totals.quarantined + result.quarantined,
             )
 
-    def took(self, refs: Sequence[FrameRef], hashes: bytes) -> None:
-        """Count frames that are durable, and the hashes of their leaves."""
+    def took(self, refs: Sequence[FrameRef]) -> None:
+        """Count frames that are durable."""
         if refs:
             self.last_leaf = time.monotonic()
             self.unsigned_since = self.unsigned_since or self.last_leaf
@@ -187,7 +187,7 @@ class TenantLog:
             self.size = ref.end
             self.hot_rows += ref.rows
             self.hot_bytes += ref.value_bytes
-        self.hashes += hashes
+        self.unsigned += refs
 
     def discard(self) -> None:
         """The rows were refused by the disk."""
@@ -202,10 +202,10 @@ class TenantLog:
             self.sameness.begin(next_day)
             return None
         generation = self.sameness.cut(self.refs[0].day, next_day)
-        job = SealJob(self.tenant, bytes(self.hashes), self.size, tuple(self.refs), generation)
+        job = SealJob(self.tenant, tuple(self.unsigned), self.size, tuple(self.refs), generation)
         self.refs, self.hot_rows, self.hot_bytes, self.hot_since = [], 0, 0, 0.0
         self.quiet = False
-        self.hashes.clear()
+        self.unsigned.clear()
         self.checkpoint_size = self.size
         self.unsigned_since = 0.0
         self.day = next_day
@@ -215,8 +215,8 @@ class TenantLog:
         """The job that signs all that is durable, or None if that is signed."""
         if self.checkpoint_size == self.size:
             return None
-        job = CheckpointJob(self.tenant, bytes(self.hashes), self.size)
-        self.hashes.clear()
+        job = CheckpointJob(self.tenant, tuple(self.unsigned), self.size)
+        self.unsigned.clear()
         self.checkpoint_size = self.size
         self.unsigned_since = 0.0
         return job

@@ -205,8 +205,7 @@ class Writer:
         for tenant in makers:
             log = self.logs[tenant]
             ref = by_tenant.get(tenant)
-            hashes = full[tenant].hashes if ref else b""
-            log.commit([ref] if ref else [], hashes, results[tenant])
+            log.commit([ref] if ref else [], results[tenant])
             log.last_received_ns = full[tenant].received_ns if ref else log.last_received_ns
             if ref and not log.hot_since:
                 log.hot_since = now
