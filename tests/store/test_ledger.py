@@ -21,6 +21,7 @@ from intentproof_store import (
 )
 from intentproof_store import checkpoints as checkpoints_module
 from intentproof_store import clerk as clerk_module
+from intentproof_store import segment_notes as segment_notes_module
 from intentproof_store.checkpoints import Signer, checkpoint_sizes
 from intentproof_store.hotlog import HotLog
 from intentproof_store.identity import last_checkpoints, load_identity
@@ -570,7 +571,7 @@ def test_two_threads_sign_at_once(tmp_path: Path) -> None:
 
 FAULTS: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
     ("segment", lambda m: m.setattr(clerk_module, "write_segment", raise_full)),
-    ("note", lambda m: m.setattr(clerk_module, "create_file", raise_full)),
+    ("note", lambda m: m.setattr(segment_notes_module, "create_file", raise_full)),
     ("move", lambda m: m.setattr(clerk_module, "move_into_place", raise_full)),
     ("sign", lambda m: m.setattr(Signer, "sign", raise_full)),
     ("bug", lambda m: m.setattr(clerk_module, "write_segment", None)),
