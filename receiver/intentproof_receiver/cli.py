@@ -45,6 +45,9 @@ COMMANDS = {
     "receipt": Command(
         f"{_STORE_ROOM}.proof_commands", "analyst", "write the proof that an event is in the log"
     ),
+    "export": Command(
+        f"{_STORE_ROOM}.export_commands", "analyst", "write events to a file, for somebody else"
+    ),
     "quarantine": Command(
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),

@@ -21,6 +21,8 @@
   + QueryFailed             the SQL engine could not run it
   + StoreMissing            no store where one was looked for
   + TraceIdInvalid          not a trace id
+  + PeriodInvalid           not a period A..B
+  + NothingKnown            no event of what was asked for
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -142,6 +144,27 @@ class TraceIdInvalid(StoreError, ValueError):
 
     def __init__(self, trace_id: str) -> None:
         super().__init__(f"{trace_id!r} is not a trace id: 32 hex digits, not all zero")
+
+
+class PeriodInvalid(StoreError, ValueError):
+    """Not a stretch of time."""
+
+    exit_code = 6
+
+    def __init__(self, period: str) -> None:
+        super().__init__(
+            f"{period!r} is not a period: A..B of dates or instants, A before B, such as "
+            "2026-11-01..2026-12-01 or 2026-11-21T09:00:00Z..2026-11-21T10:00:00Z"
+        )
+
+
+class NothingKnown(StoreError, ValueError):
+    """No event of what was asked for."""
+
+    exit_code = 6
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"nothing is known of {what}: nothing was written")
 
 
 class QuarantineDamaged(StoreError):
