@@ -29,7 +29,7 @@ ROOMS = {SCHEMAS: set[str](), BRIDGE: {SCHEMAS}, STORE: {SCHEMAS}, RECEIVER: {SC
 OTHERS = {
     SCHEMAS: {"orjson", "rfc8785"},
     BRIDGE: {"opentelemetry", "orjson"},
-    STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
+    STORE: {"cryptography", "duckdb", "jsonschema", "numpy", "orjson", "pyarrow"},
     RECEIVER: {
         *(
             "cramjam",
@@ -66,6 +66,7 @@ PURE: dict[str, set[str] | None] = {
     ),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},
     "present": {"shown"},
+    "proofrecords": None,
     "rowcheck": None,
     "identity": {"last_checkpoints", "read_hot_key", "read_vkeys", "trusted_keys"},
     "segments": {

@@ -1,0 +1,76 @@
+"""`intentproof-otel verify` of proof records: what is asked, what is told, the exit code."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..present import shown
+from ..proofrecords import Asked, RecordsInvalid, Unreadable, holds_records, verify_path
+
+_OK = 0
+_OURS = ("tenant", "sealed", "key", "known")  # flags of stores, receipts and consistency proofs
+
+
+def add_record_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that proof records take."""
+    flags = parser.add_argument_group("proof records (docs/proof-records.md)")
+    flags.add_argument("--chain", action="store_true", help="PATH must be, or hold, a chain")
+    flags.add_argument("--bundle", action="store_true", help="PATH must be a bundle")
+    flags.add_argument("--signatures", action="store_true", help="ask who signed")
+    flags.add_argument("--public-key", metavar="KEY", help="Ed25519, 64 hex digits or base64")
+    flags.add_argument("--head", metavar="HASH", help="the chain must end with this record_hash")
+    flags.add_argument(
+        "--strict", action="store_true", help="refuse all that a hash does not tell apart"
+    )
+
+
+def is_about_records(args: argparse.Namespace) -> bool:
+    """Whether the command line asks for proof records, or its path holds such."""
+    if _flags_given(args):
+        return True
+    path: Path | None = args.path
+    return path is not None and holds_records(path)
+
+
+def run_records(args: argparse.Namespace) -> int:
+    """Verify proof records and tell; the exit code of the reference's table.
+
+    As of the reference, there is JSON on success alone: a failure is one line on stderr.
+    """
+    try:
+        _check_flags(args)
+        asked = Asked(
+            signatures=args.signatures or args.public_key is not None,
+            public_key=args.public_key,
+            strict=args.strict,
+            head=args.head,
+        )
+        verified = verify_path(args.path, asked, chain=args.chain, bundle=args.bundle)
+    except RecordsInvalid as error:
+        sys.stderr.write(f"verify: {shown(str(error))}\n")
+        return error.exit_code
+    if args.json:
+        sys.stdout.write(json.dumps(verified.document, indent=2, sort_keys=True) + "\n")
+    else:
+        sys.stdout.write(f"{verified.words}\n")
+    for remark in verified.remarks:
+        sys.stderr.write(f"note: {remark}\n")
+    return _OK
+
+
+def _flags_given(args: argparse.Namespace) -> bool:
+    valued = args.public_key is not None or args.head is not None
+    return valued or any((args.chain, args.bundle, args.signatures, args.strict))
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    """Raise Unreadable for a flag that would be ignored here: it would promise a check."""
+    if args.path is None:
+        raise Unreadable("which PATH? --store is not where proof records are")
+    for name in _OURS:
+        if getattr(args, name):
+            raise Unreadable(
+                f"--{name} is for stores and receipts; proof records take --signatures "
+                "--public-key, --chain, --bundle, --head and --strict"
+            )
