@@ -21,6 +21,7 @@ from .period import read_period
 from .present import item, shown
 from .proving import Places
 from .reader import Reader
+from .recordexport import check_sign_key, write_proof_records
 
 _OK, _UNPROVED, _INVALID, _NOT_YET = 0, 2, 6, 7  # contract §7
 
@@ -32,6 +33,7 @@ def write_jsonl(export: Export) -> None:
 
 FORMATS: dict[str, Format] = {
     "jsonl": write_jsonl,
+    "proof-records": write_proof_records,
 }
 
 
@@ -50,6 +52,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--format", choices=tuple(FORMATS), required=True)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="PATH", help="- for stdout"
+    )
+    parser.add_argument(
+        "--sign-key", type=Path, metavar="PEM", help="Ed25519 key that signs proof records"
     )
     parser.set_defaults(run=run_export)
 
@@ -85,6 +90,7 @@ def _failed(message: str, code: int) -> int:
 
 def _export(args: argparse.Namespace) -> None:
     check_tenant(args.tenant)
+    check_sign_key(args.sign_key, args.format)
     by, value = _asked(args)
     places = Places(store=args.store, hot=args.hot, home=args.home)
     with Reader(places.store, hot=places.hot, home=places.home, tenant=args.tenant) as reader:
@@ -104,6 +110,7 @@ def _export(args: argparse.Namespace) -> None:
                 asked=value,
                 told=chain((first,), told),
                 output=args.output,
+                sign_key=args.sign_key,
             )
         )
 

@@ -11,6 +11,9 @@ from .errors import (
     RecordsInvalid,
     Unreadable,
 )
+from .folder import read_file
+from .keys import read_public_key
+from .revocation import read_revocations
 
 __all__ = [
     "Asked",
@@ -23,5 +26,8 @@ __all__ = [
     "Unreadable",
     "Verified",
     "holds_records",
+    "read_file",
+    "read_public_key",
+    "read_revocations",
     "verify_path",
 ]

@@ -53,7 +53,16 @@ def verify_path(path: Path, asked: Asked, *, chain: bool = False, bundle: bool =
         return verify_chain(read_folder(path), asked)
     if bundle:
         raise Unreadable(f"{path.name} is a file, and a bundle is a folder with {MANIFEST}")
-    return _verify_object(read_object(read_file(path), path.name), asked, chain=chain)
+    return _verify_object(_read(path), asked, chain=chain)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_object(read_file(path), path.name)
+    except Unreadable as error:
+        if path.suffix == ".jsonl":
+            raise Unreadable(f"{error}; a chain of many lines is verified by its folder") from error
+        raise
 
 
 def _verify_object(value: dict[str, Any], asked: Asked, *, chain: bool) -> Verified:

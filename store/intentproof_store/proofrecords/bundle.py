@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .asked import Asked, Verified
-from .chain import Chain, verify_chain
+from .chain import verify_chain
 from .detached import check_detached
 from .errors import NotVerified, Unreadable
 from .folder import check_same, file_digest, read_chain_file, read_file, read_folder, record_files
@@ -35,14 +35,14 @@ def verify_bundle(folder: Path, asked: Asked, *, chain: bool) -> Verified:
         _check_folder(folder, manifest)  # (2)
     for name, digest in manifest.files.items():  # (3)
         _check_file(folder, name, digest)
-    told = _check_records(folder, manifest, asked)  # (4)
-    if asked.signatures:
-        _check_signatures(manifest, asked)  # (5)
-    if chain or asked.head is not None:
-        # The manifest's signature covers each of the chain's bytes.
-        told = verify_chain(_listed_chain(folder, manifest), replace(asked, signatures=False))
-    others = tuple(remark for remark in told.remarks if remark != UNSIGNED)
-    return replace(told, remarks=others if asked.signatures else (UNSIGNED, *others))
+    for number, signature in enumerate(manifest.signatures, start=1):
+        asked.check_not_revoked(signature.key_id, f"signature {number} of {MANIFEST}")
+    unsigned = replace(asked, signatures=False)  # the manifest's covers every byte of a chain
+    told = _check_records(folder, manifest, unsigned, chain=chain or asked.head is not None)  # (4)
+    if not asked.signatures:
+        return told
+    _check_signatures(manifest, asked)  # (5)
+    return replace(told, remarks=tuple(each for each in told.remarks if each != UNSIGNED))
 
 
 def _check_folder(folder: Path, manifest: Manifest) -> None:
@@ -72,38 +72,41 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         raise NotVerified(f"bundle hash mismatch for {name!r}: {found}, the manifest has {digest}")
 
 
-def _check_records(folder: Path, manifest: Manifest, asked: Asked) -> Verified:
+def _check_records(folder: Path, manifest: Manifest, asked: Asked, *, chain: bool) -> Verified:
     """Check what of the listed files is a record or the chain; what else there is, is data."""
     records = []
     for path in record_files(folder):
-        if path.name in manifest.files and path.suffix == ".json":
+        if path.name not in manifest.files:
+            if chain:
+                raise NotVerified(f"structure.unlisted_file: {path.name!r} is not in {MANIFEST}")
+        elif path.suffix == ".json":
             record = _record(path)
             if record is not None:
-                check_record(record, strict=asked.strict)
+                check_record(record, asked)
                 records.append(record)
-    told = Verified({"kind": "bundle", "ok": True}, "Bundle verified.", remarks_on(records))
     if CHAIN in manifest.files:
-        chain = read_chain_file(folder / CHAIN)
-        told = replace(told, remarks=verify_chain(chain, Asked(strict=asked.strict)).remarks)
+        found = read_chain_file(folder / CHAIN)
+        told = verify_chain(found, asked)
         if records:
-            check_same(records, chain)
-    return told
+            check_same(records, found)
+    elif chain:
+        if (folder / CHAIN).exists():
+            raise NotVerified(f"structure.unlisted_file: {CHAIN!r} is not in {MANIFEST}")
+        told = verify_chain(read_folder(folder), asked)
+    else:
+        told = Verified({}, "", remarks_on(records))
+    if chain:
+        return told
+    return replace(told, document={"kind": "bundle", "ok": True}, words="Bundle verified.")
 
 
 def _record(path: Path) -> Record | None:
     """The record that a listed file holds, None for other data."""
-    try:
-        value = read_object(read_file(path), path.name)
-    except Unreadable:
-        return None  # of a kind that is not ours; its hash is right
+    raw = read_file(path)
+    if b"record_id" not in raw:
+        return None
+    value = read_object(raw, path.name)
     return read_record(value, path.name) if "record_id" in value else None
-
-
-def _listed_chain(folder: Path, manifest: Manifest) -> Chain:
-    for path in (*record_files(folder), folder / CHAIN):
-        if path.exists() and path.name not in manifest.files:
-            raise NotVerified(f"structure.unlisted_file: {path.name!r} is not in {MANIFEST}")
-    return read_chain_file(folder / CHAIN) if CHAIN in manifest.files else read_folder(folder)
 
 
 def _check_signatures(manifest: Manifest, asked: Asked) -> None:

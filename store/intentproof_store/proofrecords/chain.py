@@ -89,7 +89,7 @@ def verify_chain(chain: Chain, asked: Asked) -> Verified:
     for index, record in enumerate(chain.records):  # (2)
         try:
             _check_link(record, head)
-            check_record(record, strict=asked.strict)  # (2, the hash) and (3)
+            check_record(record, asked)  # (2, the hash) and (3)
         except NotVerified as error:
             raise ChainBroken(index, count, record.record_id, str(error)) from error
         head = record.record_hash
@@ -99,6 +99,8 @@ def verify_chain(chain: Chain, asked: Asked) -> Verified:
             f"the chain ends with {head}, and you hold {asked.head[:80]!r}: "
             "records are missing, or this is another chain"
         )
+    for number, signature in enumerate(chain.signatures, start=1):
+        asked.check_not_revoked(signature.key_id, f"signature {number} of the chain")
     if asked.signatures:  # (6)
         _check_signatures(chain, asked.key())
     document: dict[str, object] = {

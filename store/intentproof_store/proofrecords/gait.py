@@ -28,6 +28,7 @@ def verify_gait(value: dict[str, Any], asked: Asked) -> Verified:
     if not isinstance(value.get(_SIGNATURE), dict):
         raise NotVerified("the artifact is not signed: there is nothing to verify")
     signature = read_detached(value[_SIGNATURE], what)
+    asked.check_not_revoked(signature.key_id, what)
     digest = sha256_hex({name: each for name, each in value.items() if name != _SIGNATURE})
     if not asked.signatures:
         check_digest(signature, digest, what)

@@ -56,12 +56,12 @@ def read_public_key(text: str) -> PublicKey:
     raw = bytes.fromhex(text) if _HEX.fullmatch(text) else _from_base64(text)
     if raw is None or len(raw) != _KEY_BYTES:
         raise Unreadable(
-            "--public-key is not an Ed25519 key: give 64 hex digits, or base64 of 32 bytes"
+            f"{text[:60]!r} is not an Ed25519 key: give 64 hex digits, or base64 of 32 bytes"
         )
     try:
         VerifierKey.parse(VerifierKey(_NAME, raw).vkey())  # looks at the order of the point
     except NoteInvalid as error:
-        raise Unreadable("--public-key is of low order or not canonical") from error
+        raise Unreadable(f"the key {text[:60]!r} is of low order or not canonical") from error
     return PublicKey(raw)
 
 

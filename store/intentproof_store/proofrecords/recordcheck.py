@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .asked import Asked, Verified
 from .errors import NotVerified
-from .keys import PublicKey, check_record_signature
+from .keys import check_record_signature
 from .record import Record
 from .recordschema import check_schema
 
@@ -16,7 +16,7 @@ UNSIGNED = (
 
 def verify_record(record: Record, asked: Asked) -> Verified:
     """What one record shows by itself. Raises NotVerified, Unreadable or CosignNeeded."""
-    check_record(record, strict=asked.strict)
+    check_record(record, asked)
     if asked.signatures:
         check_record_signature(record, asked.key())
     document: dict[str, object] = {"kind": "record", "ok": True, "record_id": record.record_id}
@@ -24,30 +24,29 @@ def verify_record(record: Record, asked: Asked) -> Verified:
     return Verified(document, "Record verified.", remarks)
 
 
-def check_record(record: Record, *, strict: bool, key: PublicKey | None = None) -> None:
-    """Raise NotVerified unless the record holds; with `key`, unless it signed it.
+def check_record(record: Record, asked: Asked) -> None:
+    """Raise NotVerified unless the record holds. Its signature is another question.
 
     1. It has what a record must have, and its type's event.
     2. Every member is one that the hash covers, or that is checked against it.
     3. `record_hash` is the hash of the rest.
     4. An id that looks derived was derived from this record.
     5. Strict: nothing is left that the hash does not tell apart.
-    6. The signature is the key's.
+    6. The key that it names is none that was revoked.
     """
     check_schema(record)  # (1)
     if record.unprotected:  # (2)
         raise NotVerified(f"no hash covers the member {record.unprotected[0]!r}: leave it out")
     _check_hash(record)  # (3)
-    if record.claims_derived_id() or strict:  # (4)
+    if record.claims_derived_id() or asked.strict:  # (4)
         derived = record.derived_id()
         if record.record_id != derived:
             raise NotVerified(
                 f"record_id is {record.record_id!r}, and from this record {derived!r} follows"
             )
-    if strict:  # (5)
+    if asked.strict:  # (5)
         _check_strictly(record)
-    if key is not None:  # (6)
-        check_record_signature(record, key)
+    asked.check_not_revoked(record.signing_key_id, "signing_key_id")  # (6)
 
 
 def _check_hash(record: Record) -> None:
