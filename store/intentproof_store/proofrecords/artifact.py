@@ -23,8 +23,11 @@ def holds_records(path: Path) -> bool:
     """Whether a path looks like proof records rather than a store, a receipt or a proof.
 
     A folder with a manifest, or with JSON files and nothing of a store; a file that begins as a
-    JSON object does, or is named as one. Raises OSError.
+    JSON object does, or is named as one; a name with a suffix of which there is nothing, for such
+    is no store that was lost. Raises OSError.
     """
+    if not path.exists():
+        return path.suffix != ""
     if path.is_dir():
         if (path / MANIFEST).exists():
             return True
