@@ -32,7 +32,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a receipt or a consistency proof (default: --store)",
+        help="a store, a bundle, a receipt or a consistency proof (default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
