@@ -42,7 +42,7 @@ def is_packed(raw: bytes) -> bool:
 
 
 def archive(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    """The archive of the files in their order. Raises BundleInvalid for what does not fit."""
+    """The archive of files that stand by name. Raises BundleInvalid for what does not fit."""
     unpacked = len(_END)
     for name, content in files:
         padding = bytes(-len(content) % _BLOCK)
@@ -70,7 +70,7 @@ def read_archive(raw: bytes) -> dict[str, bytes]:
     if len(raw) > UNPACKED_BYTES_MAX:
         raise _too_large()
     files: dict[str, bytes] = {}
-    at = 0
+    last, at = "", 0
     while raw[at : at + _BLOCK].strip(b"\0"):
         name, size = _read_header(raw[at : at + _BLOCK])
         at += _BLOCK
@@ -80,10 +80,12 @@ def read_archive(raw: bytes) -> dict[str, bytes]:
             raise BundleInvalid("archive_invalid", "a file ends early, or is not padded", name)
         if name in files:
             raise BundleInvalid("duplicate_member", "the archive has this name twice", name)
+        if name < last:
+            raise BundleInvalid("archive_invalid", "not in its place: files stand by name", name)
         if len(files) >= MEMBERS_MAX:
             raise _too_large()
         files[name] = content
-        at = end
+        last, at = name, end
     if raw[at:] != _END:
         raise BundleInvalid("archive_invalid", "the archive does not end as it must")
     return files

@@ -41,7 +41,8 @@ def manifest(files: Mapping[str, bytes]) -> bytes:
 def check_files(files: Mapping[str, bytes], bundle: ProvedBundle) -> None:
     """Raise BundleInvalid unless the files are, byte for byte, those of what they prove."""
     expected = dict(bundle_files(bundle))
-    for name in sorted(expected.keys() | files.keys()):
+    names = expected.keys() | files.keys()
+    for name in sorted(names, key=lambda each: (each == MANIFEST, each)):  # it follows from others
         if name not in files:
             raise BundleInvalid("bundle_invalid", "this file is missing", name)
         if name not in expected:

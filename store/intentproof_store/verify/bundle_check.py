@@ -75,11 +75,14 @@ def _judged(
                 trusted.add(checkpoint)
         except NoteInvalid as error:
             report.problems.append(Problem("checkpoint_invalid", str(error), file))
-    report.problems += _contradictions(log, held, signed=bool(keys) and not report.problems)
+    if keys and all(key.name != newest.origin for key in keys):
+        words = f"no key that you gave is of the log {newest.origin}"
+        report.problems.append(Problem("key_missing", words))
+    report.problems += _contradictions(log, held, signed=log.newest in trusted)
     events = [each for each in proved.events if each.checkpoint.origin == newest.origin]
     vouched = [each for each in events if each.checkpoint in trusted]
     report.anchored = len(vouched) == len(events)
-    if not report.problems:
+    if outcome_of([report]) in (Outcome.VERIFIED, Outcome.UNANCHORED):
         report.events_verified = len(vouched if keys or known else events)
     return report
 
@@ -99,9 +102,10 @@ def _is_vouched_for(
     here = {each for each, _ in log.checkpoints}
     if any(each in here and checkpoint.size <= each.size for each in held):
         return True
-    if not keys:
+    own = [key for key in keys if key.name == checkpoint.origin]
+    if not own:
         return False
-    open_checkpoint(raw, keys=keys)
+    open_checkpoint(raw, keys=own)
     return True
 
 
