@@ -23,6 +23,8 @@
   + TraceIdInvalid          not a trace id
   + PeriodInvalid           not a period A..B
   + NothingKnown            no event of what was asked for
+  + BundleInvalid           bytes that are no bundle, or one that does not prove what it says
+  + BundleRefused           a bundle that cannot be made: too large, or a key is not at hand
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -165,6 +167,24 @@ class NothingKnown(StoreError, ValueError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"nothing is known of {what}: nothing was written")
+
+
+class BundleInvalid(StoreError, ValueError):
+    """What is wrong with a bundle: a problem code of `verify`, words, and where."""
+
+    def __init__(
+        self, code: str, message: str, file: str | None = None, log_index: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.file = file
+        self.log_index = log_index
+
+
+class BundleRefused(StoreError, ValueError):
+    """A bundle that cannot be made of this store as it was asked for."""
+
+    exit_code = 6
 
 
 class QuarantineDamaged(StoreError):

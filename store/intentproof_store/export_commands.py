@@ -7,7 +7,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from .errors import HomeInvalid, NothingKnown, NotSigned, ProofInvalid, StoreError, TenantInvalid
+from .bundle.making import write_bundle
+from .errors import (
+    BundleRefused,
+    HomeInvalid,
+    NothingKnown,
+    NotSigned,
+    ProofInvalid,
+    StoreError,
+    TenantInvalid,
+)
 from .export import STDOUT, Export, Format, put
 from .layout import check_tenant
 from .lookups import (
@@ -32,9 +41,11 @@ def write_jsonl(export: Export) -> None:
 
 
 FORMATS: dict[str, Format] = {
+    "bundle": write_bundle,
     "jsonl": write_jsonl,
     "proof-records": write_proof_records,
 }
+_WITHOUT, _OR = ("bundle", "proof-records"), " or "
 
 
 def register(subparsers: Any) -> None:
@@ -50,6 +61,11 @@ def register(subparsers: Any) -> None:
         help="received from A until before B: RFC 3339 dates or instants, UTC",
     )
     parser.add_argument("--format", choices=tuple(FORMATS), required=True)
+    parser.add_argument(
+        "--without",
+        choices=("payload",),
+        help="of a bundle or proof records: hold inputs, outputs and errors back",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="PATH", help="- for stdout"
     )
@@ -91,6 +107,8 @@ def _failed(message: str, code: int) -> int:
 def _export(args: argparse.Namespace) -> None:
     check_tenant(args.tenant)
     check_sign_key(args.sign_key, args.format)
+    if args.without and args.format not in _WITHOUT:
+        raise BundleRefused(f"--without is for --format {_OR.join(_WITHOUT)}, not {args.format}")
     by, value = _asked(args)
     places = Places(store=args.store, hot=args.hot, home=args.home)
     with Reader(places.store, hot=places.hot, home=places.home, tenant=args.tenant) as reader:
@@ -110,6 +128,7 @@ def _export(args: argparse.Namespace) -> None:
                 asked=value,
                 told=chain((first,), told),
                 output=args.output,
+                without_payload=args.without == "payload",
                 sign_key=args.sign_key,
             )
         )

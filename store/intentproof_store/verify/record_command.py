@@ -16,6 +16,7 @@ from ..proofrecords import (
     read_revocations,
     verify_path,
 )
+from .bundle_command import looks_like_bundle
 
 _OK = 0
 _UNSIGNED_LIST = "nobody looked at who signed the revocation list: --revocation-key asks"
@@ -41,9 +42,11 @@ def add_record_flags(parser: argparse.ArgumentParser) -> None:
 
 def is_about_records(args: argparse.Namespace) -> bool:
     """Whether the command line asks for proof records, or its path holds such."""
+    path: Path | None = args.path
     if _flags_given(args):
         return True
-    path: Path | None = args.path
+    if args.bundle:  # a folder, or an archive of ours, which is a bundle too
+        return path is None or not looks_like_bundle(path)
     return path is not None and holds_records(path)
 
 
@@ -85,7 +88,7 @@ def _asked(args: argparse.Namespace) -> Asked:
 def _flags_given(args: argparse.Namespace) -> bool:
     valued = (args.public_key, args.head, args.revocation_list, args.revocation_key)
     given = any(each is not None for each in valued)
-    return given or any((args.chain, args.bundle, args.signatures, args.strict))
+    return given or any((args.chain, args.signatures, args.strict))
 
 
 def _check_flags(args: argparse.Namespace) -> None:
