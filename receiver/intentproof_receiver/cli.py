@@ -54,6 +54,9 @@ COMMANDS = {
     "hold": Command(
         f"{_STORE_ROOM}.hold_commands", "analyst", "place, release and list legal holds"
     ),
+    "export": Command(
+        f"{_STORE_ROOM}.export_commands", "analyst", "write events to a file, for somebody else"
+    ),
     "quarantine": Command(
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
 from .file_command import run_file
 from .judge import VerifyRequest, verify_store
+from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
 
 _INVALID_INPUT = 6
@@ -32,18 +33,22 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a receipt or a consistency proof (default: --store)",
+        help="a store, a bundle, a receipt, a consistency proof or proof records "
+        "(default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    add_record_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    if is_about_records(args):
+        return run_records(args)
     if args.path is not None and args.path.is_file():
         return run_file(args)
     store = args.path or args.store

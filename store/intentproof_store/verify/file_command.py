@@ -14,6 +14,7 @@ from ..extension import is_extension
 from ..note import Checkpoint, VerifierKey
 from ..present import shown
 from ..receipt import RECEIPT_BYTES_MAX, Proved, is_receipt
+from .bundle_command import looks_like_bundle, run_bundle
 from .outside import known_checkpoints, outside_keys
 from .proof_check import judge_extension, judge_receipt
 from .report import Outcome, Report
@@ -46,6 +47,8 @@ def run_file(args: argparse.Namespace) -> int:
     try:
         keys = outside_keys(args.key)
         known = known_checkpoints(args.known, keys)
+        if looks_like_bundle(args.path):
+            return run_bundle(args.path, keys=keys, known=known, as_json=args.json)
         judged = _judged(args.path, keys, known)
     except (NoteInvalid, ProofInvalid, ReceiptInvalid) as error:
         sys.stderr.write(f"verify: {shown(str(error))}\n")
@@ -67,7 +70,9 @@ def _judged(path: Path, keys: Sequence[VerifierKey], known: Sequence[Checkpoint]
         report, proved = judge_receipt(raw, keys=keys, known=known)
         return _Judged(report, _OF_EVENT, proved)
     if not is_extension(raw):
-        raise ReceiptInvalid(f"{path} is neither a store, a receipt nor a consistency proof")
+        raise ReceiptInvalid(
+            f"{path} is neither a store, a bundle, a receipt nor a consistency proof"
+        )
     if not known:
         raise ProofInvalid("a consistency proof needs --known, the checkpoint that you hold")
     return _Judged(judge_extension(raw, known=known[0], keys=keys), _OF_GROWTH)
