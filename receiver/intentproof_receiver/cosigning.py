@@ -144,10 +144,7 @@ class _Sender:
         except WitnessDisagrees as error:
             state.disagrees = True
             self._failed(one, state, "disagrees", error)
-        except StoreError as error:
-            state.known_size = 0
-            self._failed(one, state, "invalid", error)
-        except OSError as error:
+        except (StoreError, OSError) as error:  # a tile that is being replaced, or a damaged one
             self._failed(one, state, "store", error)
         else:
             self._counts.cosigned += 1

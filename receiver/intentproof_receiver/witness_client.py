@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from intentproof_store import WitnessedLog, WitnessKey
+from intentproof_store import NoteInvalid, WitnessedLog, WitnessKey
 
 from .errors import WitnessDisagrees, WitnessFailed
 from .witness_settings import WitnessSetting
@@ -80,12 +80,12 @@ def cosign_log(client: WitnessClient, log: WitnessedLog, *, old_size: int, size:
 
     `old_size` is a guess at what the witness has: if it tells another, the proof starts there.
     Raises WitnessDisagrees where the witness saw what this store does not have, WitnessFailed, and
-    what `submission` and `keep` do. Blocks.
+    what `submission` does. Blocks.
     """
     for _ in range(_TRIES):
         answer = client.post(log.submission(old_size, size))
         if answer.status == HTTPStatus.OK:
-            return log.keep(size, answer.body, client.key)
+            return _kept(log, size, answer.body, client.key)
         told = answer.size
         if told is None or told == old_size:
             _raise_refusal(answer, client.key.name, old_size, size)
@@ -97,6 +97,13 @@ def cosign_log(client: WitnessClient, log: WitnessedLog, *, old_size: int, size:
         else:
             old_size = told
     raise WitnessFailed("refused", "its size changed with every try: who else submits this log?")
+
+
+def _kept(log: WitnessedLog, size: int, answer: bytes, key: WitnessKey) -> int:
+    try:
+        return log.keep(size, answer, key)
+    except NoteInvalid as error:
+        raise WitnessFailed("invalid", str(error)) from error
 
 
 def _raise_refusal(answer: Answer, name: str, old_size: int, size: int) -> None:

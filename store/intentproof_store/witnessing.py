@@ -50,6 +50,10 @@ class WitnessedLog:
         """The largest size that has a checkpoint, 0 if none has. Lists the folder."""
         return max(checkpoint_sizes(self.folder), default=0)
 
+    def has_checkpoint(self, size: int) -> bool:
+        """Whether this log has a checkpoint of that size."""
+        return (self.folder / f"checkpoint.{size}").is_file()
+
     def submission(self, old_size: int, size: int) -> bytes:
         """The body of `add-checkpoint`: the checkpoint of `size` and its proof from `old_size`.
 
@@ -100,7 +104,7 @@ def _line(note: Note, key: WitnessKey) -> bytes:
 
 
 def own_logs(store: Path, home: Path) -> list[WitnessedLog]:
-    """The logs of the writer whose home this is; none where it has no writer. Raises HomeInvalid."""
+    """The logs of the writer of `home`; none where it has no writer. Raises HomeInvalid."""
     writer = read_writer(home)
     layout = Layout(store)
     return [
