@@ -4,6 +4,7 @@ from .cosignature import WitnessKey, cosign
 from .durable import create_file
 from .errors import (
     EventsInvalid,
+    EventUnknown,
     FrameInvalid,
     HomeInvalid,
     LedgerBehind,
@@ -11,6 +12,7 @@ from .errors import (
     LogNameChanged,
     LogUnknown,
     NoteInvalid,
+    NotSigned,
     ProofInvalid,
     QuarantineDamaged,
     QueryFailed,
@@ -38,6 +40,7 @@ from .lookups import (
 )
 from .note import VerifierKey
 from .present import cell, document, item, lines, shown
+from .proving import Places, receipt_of
 from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
@@ -51,6 +54,7 @@ from .witnessing import WitnessedLog, own_logs
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "EventUnknown",
     "EventsInvalid",
     "FrameInvalid",
     "HomeInvalid",
@@ -62,8 +66,10 @@ __all__ = [
     "LedgerStatus",
     "LogNameChanged",
     "LogUnknown",
+    "NotSigned",
     "NoteInvalid",
     "Piece",
+    "Places",
     "ProofInvalid",
     "QuarantineDamaged",
     "Quarantined",
@@ -104,6 +110,7 @@ __all__ = [
     "read_submission",
     "read_trace_id",
     "read_vkeys",
+    "receipt_of",
     "shown",
     "tells_again",
     "told_of_correlation",
