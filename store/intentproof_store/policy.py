@@ -5,7 +5,7 @@ Names are opaque octets; what is told of them is shown as text.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .cosignature import WitnessKey, cosigned_at
@@ -53,13 +53,18 @@ class Policy:
     quorum: bytes | None
     unsupported_logs: tuple[str, ...] = ()
 
+    @property
+    def keys(self) -> tuple[WitnessKey, ...]:
+        """The keys of all witnesses."""
+        return tuple(witness.key for witness in self.witnesses)
+
 
 @dataclass(frozen=True)
 class Judgement:
     """What witnesses say of one checkpoint.
 
     `times` has the Unix seconds of each witness that cosigned, by its name in the policy.
-    `witnessed_at` is when the quorum was reached, None where it was not or none is asked for.
+    `witnessed_at` is when the quorum was reached, None where it was not or no witness gave a time.
     `missing` names the witnesses of the quorum that did not cosign, `unsupported` those among them
     whose kind of key cannot be verified here.
     """
@@ -70,6 +75,14 @@ class Judgement:
     witnessed_at: int | None
     missing: tuple[str, ...]
     unsupported: tuple[str, ...]
+
+    def why_not(self) -> str:
+        """In words, who is missing."""
+        named = [
+            f"{name} (its kind of key is not supported here)" if name in self.unsupported else name
+            for name in self.missing
+        ]
+        return f"not cosigned by {', '.join(named)}"
 
 
 def parse_policy(raw: bytes) -> Policy:
@@ -222,7 +235,14 @@ def judge_checkpoint(raw: bytes, policy: Policy, *, logs: Iterable[VerifierKey] 
     checkpoint = parse_checkpoint_text(note.text)
     if checkpoint.origin not in {key.name for key in signers}:
         raise NoteInvalid(f"no key of {checkpoint.origin} signed this checkpoint")
-    found = cosigned_at(note, [witness.key for witness in policy.witnesses])
+    return weigh(policy, checkpoint, cosigned_at(note, policy.keys))
+
+
+def weigh(policy: Policy, checkpoint: Checkpoint, found: Mapping[WitnessKey, int]) -> Judgement:
+    """What the policy says of a checkpoint that these witnesses cosigned at these times.
+
+    That its log signed it is for the caller to know.
+    """
     times = {w.name: found[w.key] for w in policy.witnesses if w.key in found}
     asked = _asked(policy)
     return Judgement(
@@ -252,7 +272,7 @@ def _witnessed_at(policy: Policy, times: dict[bytes, int]) -> int | None:
         return None
     for moment in sorted(set(times.values())):
         if _is_met(policy, {name for name, time_s in times.items() if time_s <= moment}):
-            return moment
+            return moment or None  # of 1970 is what makes no statement about time
     return None
 
 

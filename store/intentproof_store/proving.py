@@ -9,6 +9,7 @@ from intentproof_schemas import WRITER, context_text, payload_text
 
 from .checkpoints import checkpoint_sizes
 from .columns import COLUMNS
+from .cosigned import best_checkpoint, cosigned_note
 from .errors import (
     CheckpointUnknown,
     EventUnknown,
@@ -42,7 +43,10 @@ class Places:
 
 
 def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
-    """The receipt of an event under the newest checkpoint of its log. Blocks on the disk.
+    """The receipt of an event under a checkpoint of its log. Blocks on the disk.
+
+    It is the one over the event that most witnesses cosigned, of equals the newest, and carries the
+    cosignatures that are at hand.
 
     It was verified before it is given out. Raises EventUnknown; NotSigned where no checkpoint
     covers the event yet; StoreMissing, TenantInvalid, HomeInvalid; ProofInvalid where the store
@@ -65,7 +69,7 @@ def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
 
 def _proved(row: dict[str, Any], folder: Path) -> Receipt:
     index = row["log_index"]
-    size = max(checkpoint_sizes(folder), default=0)
+    size = best_checkpoint(folder, index)
     if size <= index:
         raise NotSigned(row["event_id"])
     try:
@@ -80,7 +84,7 @@ def _proved(row: dict[str, Any], folder: Path) -> Receipt:
         payload=None if payload is None else Half(payload, payload_text(event)),
         index=index,
         proof=tuple(proof),
-        checkpoint=_note(folder, size),
+        checkpoint=cosigned_note(folder, size),
     )
 
 
@@ -115,14 +119,10 @@ def extension_of(
         raise CheckpointUnknown(tenant, writer, old_size, size)
     try:
         proof = consistency_proof(old_size, size, TileNodes(folder, size).node)
-        extension = Extension(old_size, tuple(proof), _note(folder, size))
-        known = read_checkpoint(_note(folder, old_size))
+        extension = Extension(old_size, tuple(proof), cosigned_note(folder, size))
+        known = read_checkpoint(cosigned_note(folder, old_size))
         keys = () if places.home is None else trusted_keys(places.home)
         verify_extension(extension, known=known, keys=keys)
     except StoreError as error:
         raise ProofInvalid(_unproved(f"that {size} leaves extend {old_size}", error)) from error
     return extension
-
-
-def _note(folder: Path, size: int) -> bytes:
-    return (folder / f"checkpoint.{size}").read_bytes()

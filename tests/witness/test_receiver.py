@@ -72,6 +72,17 @@ class Site:
     def newest(self, tenant: str = "acme") -> int:
         return max(checkpoint_sizes(self.folder(tenant)))
 
+    def until_cosigned(self, tenant: str = "acme", by: int = 1) -> None:
+        """Wait for cosignatures of the newest checkpoint."""
+        until(
+            lambda: len(self.cosigned(tenant).get(self.newest(tenant), ())) == by,
+            what=f"{by} cosignatures",
+        )
+
+    def until_newer(self, size: int) -> None:
+        """Wait for a checkpoint over more leaves."""
+        until(lambda: self.newest() > size, what=f"a checkpoint over more than {size}")
+
     def policy(self, *witnesses: Witness, rule: str = "all", tenant: str = "acme") -> Path:
         own = next(key for key in self.own if f"/{tenant}/" in key.name)
         lines = [f"log {own.vkey()}"]
@@ -120,14 +131,12 @@ def test_checkpoints_are_cosigned_and_kept(site: Site) -> None:
             for tenant in TENANTS:
                 site.send(running, 1, 2, 3, tenant=tenant)
             for tenant in TENANTS:
-                until(
-                    lambda tenant=tenant: (
-                        len(site.cosigned(tenant).get(site.newest(tenant), ())) == 2
-                    ),
-                    what="both cosignatures",
-                )
+                site.until_cosigned(tenant, by=2)
             assert running.metric("intentproof_witness_cosignatures_total", witness=NAME) >= 2
-            assert running.metric("intentproof_witness_waiting_logs") == 0
+            until(
+                lambda: running.metric("intentproof_witness_waiting_logs") == 0,
+                what="no log that waits",
+            )
             assert running.stop() == 0
         policy = parse_policy(site.policy(first, second).read_bytes())
         note = cosigned_note(site.folder(), site.newest())
@@ -163,7 +172,7 @@ def test_a_witness_that_comes_late_gets_the_newest_only(site: Site) -> None:
             for number in range(2, 6):
                 size = site.newest()
                 site.send(running, number)
-                until(lambda size=size: site.newest() > size, what="a checkpoint")
+                site.until_newer(size)
             until(
                 lambda: (
                     running.metric("intentproof_witness_failures_total", reason="unreachable") > 0

@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from ..errors import HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid
 from .file_command import run_file
 from .judge import VerifyRequest, verify_store
 from .report import Outcome, Report
+from .witnessed import witnessed_lines
 
 _INVALID_INPUT = 6
 _BAR = 30
@@ -18,7 +19,7 @@ _PROBLEMS_SHOWN = 20
 _WORDS = {
     Outcome.VERIFIED: "of what was signed, nothing was altered, removed, inserted or moved",
     Outcome.UNANCHORED: "consistent, but nothing from outside vouches for it: "
-    "give --key or --known",
+    "give --key, --known or --policy, or see which witnesses are missing",
     Outcome.INCOMPLETE: "what is there holds, but something is missing or unsigned",
     Outcome.TAMPERED: "bytes contradict what was signed",
     Outcome.FORK: "two signed statements cannot both be true",
@@ -39,6 +40,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="a C2SP tlog-policy: logs, witnesses and quorum"
+    )
     parser.set_defaults(run=run)
 
 
@@ -56,11 +60,12 @@ def run(args: argparse.Namespace) -> int:
         sealed=args.sealed,
         keys=args.key,
         known=args.known,
+        policy=args.policy,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (HomeInvalid, NoteInvalid, TenantInvalid) as error:
+    except (HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -87,6 +92,7 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
+        lines += witnessed_lines(log)
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"

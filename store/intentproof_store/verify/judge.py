@@ -6,7 +6,7 @@ first, then hot frames, then segments. Leaves may be added meanwhile, none can b
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,13 +18,16 @@ from ..hotlog import hot_writers, read_hot
 from ..identity import last_checkpoints, read_hot_key, trusted_keys
 from ..layout import Layout, check_tenant, parse_segment_file
 from ..note import Checkpoint, VerifierKey
+from ..policy import Policy
 from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
-from .outside import known_checkpoints, outside_keys
+from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .windows import Windows, check_windows, windows_of
+from .witnessed import judge_log, tell_witnessed
 
 _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it saves
 Progress = Callable[[int, int], None]
@@ -32,7 +35,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyRequest:
-    """What to verify, and what to trust. `home` None: trust nothing but `keys` and `known`."""
+    """What to verify, and what to trust. `home` None: trust nothing but what is given.
+
+    With a `policy` it alone says which logs and witnesses count, with `keys` beside it for logs.
+    """
 
     store: Path
     hot: Path
@@ -41,6 +47,7 @@ class VerifyRequest:
     sealed: bool = False
     keys: Path | None = None
     known: Path | None = None
+    policy: Path | None = None
     processes: int = 1
 
 
@@ -50,6 +57,7 @@ class _Trust:
     known: tuple[Checkpoint, ...]
     remembered: tuple[Checkpoint, ...]
     hot_key: bytes | None
+    policy: Policy | None
 
     def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
         return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
@@ -58,7 +66,7 @@ class _Trust:
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
     """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
 
-    Raises HomeInvalid and NoteInvalid for keys and checkpoints of the caller that cannot be
+    Raises HomeInvalid, NoteInvalid and PolicyInvalid for what the caller brings along and cannot be
     read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
     """
     trust = _trust(request)
@@ -69,11 +77,15 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     for tenant in tenants:
         logs_of_tenant = _logs_of(layout, request, trust, tenant)
         signed = {log.writer: _signed(layout, log, trust, request) for log in logs_of_tenant}
-        hot = {log.writer: _hot(request, log, trust) for log in logs_of_tenant}
+        windows = {writer: windows_of(each) for writer, each in signed.items()}
+        hot = {log.writer: _hot(request, log, trust, windows[log.writer]) for log in logs_of_tenant}
         tasks = _tasks(layout, tenant, trust, logs_of_tenant)
         for log in logs_of_tenant:
             logs.append(log)
-            mine = sorted(tasks.get(log.writer, []), key=lambda task: task.name.first)
+            found = (
+                replace(task, windows=windows.get(log.writer)) for task in tasks.get(log.writer, [])
+            )
+            mine = sorted(found, key=lambda task: task.name.first)
             log_signed = signed.get(log.writer, SignedSizes())  # none for a stranger's file
             work.append((log, log_signed, hot.get(log.writer, []), mine))
     _check_all(work, layout, request, progress)
@@ -95,15 +107,18 @@ def _tenants(layout: Layout, trust: _Trust) -> list[str]:
 
 
 def _trust(request: VerifyRequest) -> _Trust:
+    policy = outside_policy(request.policy)
     keys = outside_keys(request.keys)
+    if policy is not None:
+        keys = policy_keys(policy, keys)
     remembered: tuple[Checkpoint, ...] = ()
     hot_key = None
     if request.home is not None:
         hot_key = read_hot_key(request.home)
-        if request.keys is None:
+        if request.keys is None and policy is None:
             keys = trusted_keys(request.home)
             remembered = tuple(last_checkpoints(request.home).values())
-    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key)
+    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key, policy)
 
 
 def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:
@@ -149,10 +164,14 @@ def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyReques
         signed.roots.clear()
         message = "no key that you trust is of this log"
         log.problems.append(Problem("no_checkpoint", message))
+    if trust.policy is not None:
+        signed.judgements = judge_log(folder, log, signed, trust.policy, trust.keys)
     return signed
 
 
-def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesReport]:
+def _hot(
+    request: VerifyRequest, log: LogReport, trust: _Trust, windows: Windows | None
+) -> list[LeavesReport]:
     found: list[LeavesReport] = []
     if request.sealed:
         return found
@@ -175,6 +194,7 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
         first = rows.column("log_index")[0].as_py() if rows.num_rows else 0
         leaves = LeavesReport.of(first, rows.num_rows)
         leaves.add(rows, check_batch(rows, tenant=log.tenant, writer=log.writer), path.name)
+        check_windows(leaves, windows, rows, path.name)
         found.append(leaves)
     return sorted(found, key=lambda leaves: leaves.first)
 
@@ -242,6 +262,7 @@ def _check_all(
             LogFolders(layout.log(log.tenant, log.writer), layout.quarantine(log.tenant)),
             sealed_only=request.sealed,
         )
+        tell_witnessed(log, signed)
 
 
 def _run(tasks: Sequence[SegmentTask], processes: int) -> Iterator[LeavesReport]:
@@ -272,6 +293,8 @@ def _outcome(logs: list[LogReport], trust: _Trust) -> Outcome:
 
 
 def _anchor(trust: _Trust, logs: list[LogReport]) -> str:
+    if trust.policy is not None:
+        return "policy" if any(log.anchored for log in logs) else "none"
     if trust.known and any(log.anchored for log in logs):
         return "known"
     return "own-key" if trust.keys else "none"

@@ -135,6 +135,8 @@ def check_log(
 
 def _vouched(report: LogReport, signed: SignedSizes) -> int:
     """Up to which leaf checkpoints count; what only the store itself vouches for is told."""
+    if signed.judgements is not None:
+        return report.anchor_size
     if signed.vouched is None or signed.vouched >= report.size:
         return report.checkpoint_size
     report.beyond = report.size - signed.vouched
@@ -215,7 +217,8 @@ def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Seq
         else:
             message = f"the root of the first {size} leaves is not the one that was signed"
             report.problems.append(Problem("root_differs", message, f"checkpoint.{size}"))
-    report.anchored = signed.trusted and bool(fitting) and not differing
+    report.anchor_size = max(signed.anchors(fitting), default=0)
+    report.anchored = signed.trusted and bool(signed.anchors(fitting)) and not differing
 
 
 def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What `verify` answers: problems, one report a log, and the outcome that follows from them."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -27,6 +27,7 @@ _TAMPERED = frozenset(
         "checkpoint_invalid",
         "column_differs",
         "commitment_differs",
+        "cosignature_invalid",
         "erased_without_leaf",
         "extra_columns",
         "frame_forged",
@@ -36,6 +37,7 @@ _TAMPERED = frozenset(
         "leaf_misplaced",
         "not_parquet",
         "note_invalid",
+        "outside_window",
         "proof_invalid",
         "quarantine_differs",
         "receipt_differs",
@@ -84,6 +86,27 @@ class Problem:
         }
 
 
+@dataclass(frozen=True)
+class WitnessedReport:
+    """What the witnesses of a policy say of one log.
+
+    `size` is that of the largest checkpoint with the quorum, `at_s` when it was reached, in Unix
+    seconds, None where no witness gave a time, `by` who cosigned it and when. `since_s` is the time
+    of the first such checkpoint: when the leaves below that one were received, no witness says.
+    `not_yet` leaves stand above the largest.
+    """
+
+    size: int
+    at_s: int | None
+    since_s: int | None
+    by: dict[str, int]
+    not_yet: int
+
+    def document(self) -> dict[str, Any]:
+        """As in the JSON of `verify`."""
+        return asdict(self)
+
+
 @dataclass
 class LogReport:
     """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
@@ -99,9 +122,12 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    anchor_size: int = 0
+    witnessed: WitnessedReport | None = None
 
     def document(self) -> dict[str, Any]:
-        """As in the JSON of `verify`."""
+        """As in the JSON of `verify`; `witnessed` under a policy only."""
+        more = {} if self.witnessed is None else {"witnessed": self.witnessed.document()}
         return {
             "tenant": self.tenant,
             "writer": self.writer,
@@ -112,6 +138,7 @@ class LogReport:
             "hot": self.hot,
             "beyond": self.beyond,
             "problems": [problem.document() for problem in self.problems],
+            **more,
         }
 
 

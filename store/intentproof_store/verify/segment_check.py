@@ -15,6 +15,7 @@ from ..merkle import HASH_BYTES
 from ..rowcheck import BatchReport, Erased, check_batch
 from ..segments import file_sha256
 from .report import Problem
+from .windows import Windows, check_windows
 
 _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
 _BATCH_ROWS = 20_000
@@ -31,6 +32,7 @@ class SegmentTask:
     name: SegmentName
     day: str
     sha256: str
+    windows: Windows | None = None
 
 
 @dataclass
@@ -159,6 +161,7 @@ def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
             rows = batch.cast(SEGMENT_SCHEMA)
             checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
             report.add(rows, checked, file)
+            check_windows(report, task.windows, rows, file)
             _check_dates(task, report, rows)
             before = _check_order(report, rows, before, file)
 
