@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..errors import HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid
 from .file_command import run_file
-from .judge import VerifyRequest, verify_store
+from .judge import verify_store
 from .report import Outcome, Report
+from .trust import VerifyRequest
 from .witnessed import witnessed_lines
 
 _INVALID_INPUT = 6

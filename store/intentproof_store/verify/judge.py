@@ -6,61 +6,28 @@ first, then hot frames, then segments. Leaves may be added meanwhile, none can b
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 from intentproof_schemas import TENANT, WRITER
 
 from ..errors import FrameInvalid, NoteInvalid
 from ..frames import Damage, Frame
 from ..hotlog import hot_writers, read_hot
-from ..identity import last_checkpoints, read_hot_key, trusted_keys
 from ..layout import Layout, check_tenant, parse_segment_file
-from ..note import Checkpoint, VerifierKey
-from ..policy import Policy
 from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
+from .event_ids import Marker
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
-from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .trust import Trust, VerifyRequest, trust_of
 from .windows import Windows, check_windows, windows_of
 from .witnessed import judge_log, tell_witnessed
 
 _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it saves
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifyRequest:
-    """What to verify, and what to trust. `home` None: trust nothing but what is given.
-
-    With a `policy` it alone says which logs and witnesses count, with `keys` beside it for logs.
-    """
-
-    store: Path
-    hot: Path
-    home: Path | None = None
-    tenant: str | None = None
-    sealed: bool = False
-    keys: Path | None = None
-    known: Path | None = None
-    policy: Path | None = None
-    processes: int = 1
-
-
-@dataclass(frozen=True)
-class _Trust:
-    keys: tuple[VerifierKey, ...]
-    known: tuple[Checkpoint, ...]
-    remembered: tuple[Checkpoint, ...]
-    hot_key: bytes | None
-    policy: Policy | None
-
-    def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
-        return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
 
 
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
@@ -69,7 +36,7 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     Raises HomeInvalid, NoteInvalid and PolicyInvalid for what the caller brings along and cannot be
     read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
     """
-    trust = _trust(request)
+    trust = trust_of(request)
     layout = Layout(request.store)
     tenants = [check_tenant(request.tenant)] if request.tenant else _tenants(layout, trust)
     logs: list[LogReport] = []
@@ -98,7 +65,7 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     return Report(_outcome(logs, trust), _anchor(trust, logs), logs)
 
 
-def _tenants(layout: Layout, trust: _Trust) -> list[str]:
+def _tenants(layout: Layout, trust: Trust) -> list[str]:
     """Tenants that the store has, and those of whose logs a key or a checkpoint is at hand."""
     origins = [key.name for key in trust.keys]
     origins += [checkpoint.origin for checkpoint in (*trust.known, *trust.remembered)]
@@ -106,22 +73,7 @@ def _tenants(layout: Layout, trust: _Trust) -> list[str]:
     return sorted({*layout.tenants(), *(name for name in named if TENANT.fullmatch(name))})
 
 
-def _trust(request: VerifyRequest) -> _Trust:
-    policy = outside_policy(request.policy)
-    keys = outside_keys(request.keys)
-    if policy is not None:
-        keys = policy_keys(policy, keys)
-    remembered: tuple[Checkpoint, ...] = ()
-    hot_key = None
-    if request.home is not None:
-        hot_key = read_hot_key(request.home)
-        if request.keys is None and policy is None:
-            keys = trusted_keys(request.home)
-            remembered = tuple(last_checkpoints(request.home).values())
-    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key, policy)
-
-
-def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:
+def _logs_of(layout: Layout, request: VerifyRequest, trust: Trust, tenant: str) -> list[LogReport]:
     """The tenant's logs: those that have a folder, a file, a hot frame, or that are known of."""
     writers = set(layout.writers(tenant))
     for path in layout.tenant_events(tenant).rglob("*.parquet"):
@@ -150,7 +102,7 @@ def _has_hot(request: VerifyRequest, writer: str, tenant: str) -> bool:
     )
 
 
-def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyRequest) -> SignedSizes:
+def _signed(layout: Layout, log: LogReport, trust: Trust, request: VerifyRequest) -> SignedSizes:
     folder = layout.log(log.tenant, log.writer)
     remembered = () if request.sealed else trust.remembered
     known = (*trust.known, *remembered)
@@ -170,11 +122,12 @@ def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyReques
 
 
 def _hot(
-    request: VerifyRequest, log: LogReport, trust: _Trust, windows: Windows | None
+    request: VerifyRequest, log: LogReport, trust: Trust, windows: Windows | None
 ) -> list[LeavesReport]:
     found: list[LeavesReport] = []
     if request.sealed:
         return found
+    marker = Marker(trust.seed)
     for path, frame in read_hot(request.hot, log.writer):
         if isinstance(frame, Damage):
             if not frame.torn:
@@ -193,14 +146,15 @@ def _hot(
             continue
         first = rows.column("log_index")[0].as_py() if rows.num_rows else 0
         leaves = LeavesReport.of(first, rows.num_rows)
-        leaves.add(rows, check_batch(rows, tenant=log.tenant, writer=log.writer), path.name)
+        checked = check_batch(rows, tenant=log.tenant, writer=log.writer)
+        leaves.add(rows, checked, path.name, marker=marker)
         check_windows(leaves, windows, rows, path.name)
         found.append(leaves)
     return sorted(found, key=lambda leaves: leaves.first)
 
 
 def _tasks(
-    layout: Layout, tenant: str, trust: _Trust, logs: list[LogReport]
+    layout: Layout, tenant: str, trust: Trust, logs: list[LogReport]
 ) -> dict[str, list[SegmentTask]]:
     """The segments to check, by writer; files that do not count are problems of their log."""
     reports = {log.writer: log for log in logs}
@@ -216,7 +170,9 @@ def _tasks(
         reports[writer].problems.append(_file_problem(layout, tenant, problem))
     tasks: dict[str, list[SegmentTask]] = {}
     for segment in segments:
-        task = SegmentTask(segment.path, tenant, segment.name, segment.day, segment.note.sha256)
+        task = SegmentTask(
+            segment.path, tenant, segment.name, segment.day, segment.note.sha256, trust.seed
+        )
         tasks.setdefault(segment.name.writer, []).append(task)
     return tasks
 
@@ -284,7 +240,7 @@ def _strangers(layout: Layout, logs: list[LogReport]) -> None:
             logs.append(LogReport("", "", problems=[problem]))
 
 
-def _outcome(logs: list[LogReport], trust: _Trust) -> Outcome:
+def _outcome(logs: list[LogReport], trust: Trust) -> Outcome:
     real = [log for log in logs if log.writer or log.problems]
     outcome = outcome_of(real)
     if outcome is Outcome.VERIFIED and not (trust.keys or trust.known):
@@ -292,7 +248,7 @@ def _outcome(logs: list[LogReport], trust: _Trust) -> Outcome:
     return outcome
 
 
-def _anchor(trust: _Trust, logs: list[LogReport]) -> str:
+def _anchor(trust: Trust, logs: list[LogReport]) -> str:
     if trust.policy is not None:
         return "policy" if any(log.anchored for log in logs) else "none"
     if trust.known and any(log.anchored for log in logs):

@@ -9,6 +9,7 @@ The steps, as `check_log` numbers them:
 5. Sealed leaves above every checkpoint have a hot record; leaves under one are all at hand.
 6. The first leaf is the genesis.
 7. Erased halves are named by an erasure or retention leaf; quarantined bytes are whole.
+8. No event stands in the log twice.
 """
 
 import base64
@@ -25,7 +26,7 @@ from ..tree import tile_hashes
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
-from .told import check_erased, check_quarantine, tell_losses
+from .told import check_erased, check_quarantine, check_repeated, tell_losses
 
 _REMARKS = ("unsupported", "unknown_kind", "gap")
 
@@ -119,6 +120,7 @@ def check_log(
         report.problems.extend(leaves.problems)  # what is nearest to the bytes comes first
     pieces = _in_order(report, gathered)  # (1)
     walk = _walk(report, pieces, sizes, folders)  # (2)
+    check_repeated(report, pieces)  # (8)
     if all(leaves.whole for leaves in pieces):  # of a damaged file only itself is to blame
         _check_roots(report, walk, signed, sizes)  # (3)
         _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
@@ -217,8 +219,9 @@ def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Seq
         else:
             message = f"the root of the first {size} leaves is not the one that was signed"
             report.problems.append(Problem("root_differs", message, f"checkpoint.{size}"))
-    report.anchor_size = max(signed.anchors(fitting), default=0)
-    report.anchored = signed.trusted and bool(signed.anchors(fitting)) and not differing
+    anchors = signed.anchors(fitting)
+    report.anchor_size = max(anchors, default=0)
+    report.anchored = signed.trusted and bool(anchors) and not differing
 
 
 def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:
@@ -266,9 +269,7 @@ def _check_cover(
 ) -> None:
     largest = report.checkpoint_size
     if not sizes:
-        report.problems.append(
-            Problem("no_checkpoint", "no checkpoint of this log holds", None, None)
-        )
+        report.problems.append(Problem("no_checkpoint", "no checkpoint of this log holds"))
     if walk.frontier.size < largest:
         message = f"a checkpoint covers {largest} leaves, {walk.frontier.size} are at hand"
         report.problems.append(Problem("leaves_missing", message, log_index=walk.frontier.size))

@@ -29,6 +29,7 @@ _TAMPERED = frozenset(
         "commitment_differs",
         "cosignature_invalid",
         "erased_without_leaf",
+        "event_repeated",
         "extra_columns",
         "frame_forged",
         "genesis_differs",
