@@ -6,12 +6,16 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, PeriodInvalid, TenantInvalid
+from ..errors import HomeInvalid, NoteInvalid, PeriodInvalid, PolicyInvalid, TenantInvalid
+from ..period import read_period
 from ..present import shown
 from .file_command import run_file
-from .judge import VerifyRequest, verify_store
-from .period import PERIOD_CODES, Period
+from .judge import verify_store
+from .period import PERIOD_CODES
+from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
+from .trust import VerifyRequest
+from .witnessed import witnessed_lines
 
 _INVALID_INPUT = 6
 _BAR = 30
@@ -20,7 +24,7 @@ _PROBLEMS_SHOWN = 20
 _WORDS = {
     Outcome.VERIFIED: "of what was signed, nothing was altered, removed, inserted or moved",
     Outcome.UNANCHORED: "consistent, but nothing from outside vouches for it: "
-    "give --key or --known",
+    "give --key, --known or --policy, or see which witnesses are missing",
     Outcome.INCOMPLETE: "what is there holds, but something is missing or unsigned",
     Outcome.TAMPERED: "bytes contradict what was signed",
     Outcome.FORK: "two signed statements cannot both be true",
@@ -34,13 +38,18 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a receipt or a consistency proof (default: --store)",
+        help="a store, a bundle, a receipt, a consistency proof or proof records "
+        "(default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    add_record_flags(parser)
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="a C2SP tlog-policy: logs, witnesses and quorum"
+    )
     parser.add_argument(
         "--period",
         metavar="A..B",
@@ -51,12 +60,15 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    if is_about_records(args):
+        return run_records(args)
+    if args.path is not None and args.path.is_file():
+        if args.period is not None:
+            sys.stderr.write("verify: --period is for a store: a file shows what it was made for\n")
+            return _INVALID_INPUT
+        return run_file(args)
     try:
-        period = Period.parse(args.period) if args.period is not None else None
-        if args.path is not None and args.path.is_file():
-            if period is not None:
-                raise PeriodInvalid("--period is for a store: one proof shows one moment")
-            return run_file(args)
+        period = read_period(args.period) if args.period is not None else None
     except PeriodInvalid as error:
         sys.stderr.write(f"verify: {shown(str(error))}\n")
         return _INVALID_INPUT
@@ -70,12 +82,13 @@ def run(args: argparse.Namespace) -> int:
         sealed=args.sealed,
         keys=args.key,
         known=args.known,
+        policy=args.policy,
         period=period,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (HomeInvalid, NoteInvalid, TenantInvalid) as error:
+    except (HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -107,6 +120,7 @@ def _print_report(report: Report) -> None:
             lines.append(f"    erased, as the log says: {', '.join(gone)}")
         if log.hash_only:
             lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
+        lines += witnessed_lines(log)
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"

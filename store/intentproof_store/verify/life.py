@@ -52,11 +52,27 @@ class Piece(Protocol):
         """When they were received; empty where nobody asked."""
 
 
+class Signed(Protocol):
+    """What was signed of a log, as far as this module looks at it."""
+
+    @property
+    def roots(self) -> Mapping[int, bytes]:
+        """Roots by size."""
+
+    @property
+    def signers(self) -> Mapping[int, set[VerifierKey]]:
+        """Keys by size."""
+
+    def times_ns(self) -> Mapping[int, int] | None:
+        """When witnesses cosigned, by size; None where no quorum of them is asked for."""
+
+
 @dataclass(frozen=True)
 class Life:
     """One log's life as far as a checkpoint covers it.
 
     `roots` and `signers`: what was signed, and by which keys of the reader's, by size.
+    `witnessed_ns`: when each size reached the quorum of witnesses; None where none is asked for.
     """
 
     leaves: Sequence[LifeLeaf] = ()
@@ -64,21 +80,23 @@ class Life:
     size: int = 0
     roots: Mapping[int, bytes] = field(default_factory=dict)
     signers: Mapping[int, set[VerifierKey]] = field(default_factory=dict)
+    witnessed_ns: Mapping[int, int] | None = None
 
     @classmethod
-    def of(
-        cls,
-        pieces: Iterable[Piece],
-        size: int,
-        roots: Mapping[int, bytes],
-        signers: Mapping[int, set[VerifierKey]],
-    ) -> "Life":
+    def of(cls, pieces: Iterable[Piece], size: int, signed: Signed) -> "Life":
         """The life below the signed size, from pieces in the order of their leaves."""
         leaves, runs = [], []
         for piece in pieces:
             leaves += [leaf for leaf in piece.life if leaf.index < size]
             runs += [_clipped(run, size) for run in piece.runs if run.first < size]
-        return cls(sorted(leaves, key=lambda leaf: leaf.index), runs, size, roots, signers)
+        return cls(
+            sorted(leaves, key=lambda leaf: leaf.index),
+            runs,
+            size,
+            signed.roots,
+            signed.signers,
+            signed.times_ns(),
+        )
 
     def silences(self) -> Iterator[tuple[int, int, int]]:
         """(index, from, to): nothing was received in between, then the leaf at that index."""

@@ -5,20 +5,14 @@ an auditor asks for one at or after the end of the period, and for a sign of lif
 interval in it (facts of the threat model: a rule defeats truncation, a hash does not).
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from ..errors import PeriodInvalid
+from ..period import Period
 from .life import SECOND_NS, Life, LifeLeaf
 from .report import LogReport, Problem
 from .roster import End
 
-_MOMENT = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2}))?",
-    re.ASCII,
-)
 _LATE_NS = 60 * SECOND_NS  # a heartbeat waits for the disk, and for others before it
 _LATE_SHARE = 10  # a tenth of the interval
 PERIOD_CODES = ("period_not_covered", "heartbeat_missing", "writer_missing", "writer_behind")
@@ -26,48 +20,14 @@ PERIOD_CODES = ("period_not_covered", "heartbeat_missing", "writer_missing", "wr
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Period:
-    """From a moment, inclusive, to another, exclusive. Unix nanoseconds."""
-
-    from_ns: int
-    to_ns: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Period":
-        """Read `A..B`: RFC 3339 dates (midnight UTC) or instants. Raises PeriodInvalid."""
-        begin, dots, end = text.partition("..")
-        if not dots:
-            raise PeriodInvalid(f"{text!r} is not A..B, such as 2026-11-01..2026-12-01")
-        period = cls(_moment(begin), _moment(end))
-        if period.to_ns <= period.from_ns:
-            raise PeriodInvalid(f"{text!r} ends before it begins: B is exclusive")
-        return period
-
-    def clip(self, span: Span) -> Span:
-        """The part of a span within the period; it ends before it begins where there is none."""
-        return max(span[0], self.from_ns), min(span[1], self.to_ns)
-
-    def document(self) -> dict[str, str]:
-        """As in the JSON of `verify`."""
-        return {"from": told(self.from_ns), "to": told(self.to_ns)}
+def document(period: Period) -> dict[str, str]:
+    """A period as in the JSON of `verify`."""
+    return {"from": told(period.first_ns), "to": told(period.end_ns)}
 
 
-def _moment(text: str) -> int:
-    match = _MOMENT.fullmatch(text)
-    if match is None:
-        raise PeriodInvalid(
-            f"{text!r} is neither a date such as 2026-11-21 nor an instant such as "
-            "2026-11-21T12:00:00Z"
-        )
-    day, clock, fraction, zone = match.groups()
-    try:
-        zone = "+00:00" if zone is None or zone in "Zz" else zone
-        moment = datetime.fromisoformat(f"{day}T{clock or '00:00:00'}{zone}")
-        seconds = int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
-    except (ValueError, OverflowError) as error:
-        raise PeriodInvalid(f"{text!r} is no moment: {error}") from error
-    return seconds * SECOND_NS + int((fraction or "").ljust(9, "0"))
+def _clip(period: Period, span: Span) -> Span:
+    """The part of a span within the period; it ends before it begins where there is none."""
+    return max(span[0], period.first_ns), min(span[1], period.end_ns)
 
 
 def told(ns: int) -> str:
@@ -79,14 +39,11 @@ def check_period(
     log: LogReport,
     period: Period,
     end: End | None,
-    *,
-    witnessed: Mapping[int, int] | None = None,
 ) -> None:
     """Check that a log shows the period; `end` is where it ended, if it did.
 
-    `witnessed` are the times of cosignatures by the sizes that they cover. Where it is given, it
-    decides when a checkpoint stood; else the time that its last leaf was received, which the
-    holder of the key may have made up.
+    Where witnesses gave times, they decide when a checkpoint stood; else the time that its last
+    leaf was received, which the holder of the key may have made up.
     """
     life = log.life
     if not life.runs:
@@ -94,24 +51,25 @@ def check_period(
         log.problems.append(Problem("period_not_covered", message))
         return
     begin_ns, last_ns = life.runs[0].from_ns, life.runs[-1].to_ns
-    if begin_ns >= period.to_ns:
+    if begin_ns >= period.end_ns:
         return
     _check_beginning(log, period, begin_ns)
+    witnessed = life.witnessed_ns
     shown_ns = last_ns if witnessed is None else max(witnessed.values(), default=begin_ns)
     spans = list(life.silences())
     if witnessed is not None and shown_ns > last_ns:
         spans.append((life.size, last_ns, shown_ns))
-    if shown_ns < period.to_ns and end is not None:
+    if shown_ns < period.end_ns and end is not None:
         why = f"it ended at {told(end.since_ns)}, as leaf {end.index} of {end.by.writer} says"
-        _tell(log, period, (last_ns, period.to_ns), why)
-    elif shown_ns < period.to_ns:
+        _tell(log, period, (last_ns, period.end_ns), why)
+    elif shown_ns < period.end_ns:
         message = (
-            f"signed until {told(shown_ns)}, the period ends at {told(period.to_ns)}: "
+            f"signed until {told(shown_ns)}, the period ends at {told(period.end_ns)}: "
             "what came between may have been cut off"
         )
         log.problems.append(Problem("period_not_covered", message, log_index=life.size - 1))
     for index, from_ns, to_ns in life.holes():
-        begin, end_of = period.clip((from_ns, to_ns))
+        begin, end_of = _clip(period, (from_ns, to_ns))
         if begin < end_of:
             message = f"the leaves received from {told(begin)} to {told(end_of)} are not here"
             log.problems.append(Problem("period_not_covered", message, log_index=index))
@@ -121,7 +79,7 @@ def check_period(
 
 def _check_beginning(log: LogReport, period: Period, begin_ns: int) -> None:
     """A log that begins within the period says so by its genesis."""
-    if begin_ns <= period.from_ns:
+    if begin_ns <= period.first_ns:
         return
     if log.life.runs[0].first == 0:
         message = f"this log begins at {told(begin_ns)}, within the period"
@@ -137,7 +95,7 @@ def _check_silence(log: LogReport, period: Period, index: int, silence: Span) ->
     promised_ns = _promised(log.life, index)
     if promised_ns is None:
         return
-    begin, end = period.clip(silence)
+    begin, end = _clip(period, silence)
     if end - begin <= _allowed(promised_ns):
         return
     if _had_ended(log, index):
@@ -162,7 +120,7 @@ def _check_silence(log: LogReport, period: Period, index: int, silence: Span) ->
 
 
 def _tell(log: LogReport, period: Period, silence: Span, why: str) -> None:
-    begin, end = period.clip(silence)
+    begin, end = _clip(period, silence)
     if begin < end:
         message = f"silent from {told(begin)} to {told(end)}: {why}"
         log.problems.append(Problem("silence_explained", message))

@@ -17,6 +17,7 @@ from ..segments import file_sha256
 from .event_ids import Marker, Words
 from .life import LIFE_KINDS, Array, LifeLeaf, Run, life_leaf, runs_of
 from .report import Problem
+from .windows import Windows, check_windows
 
 _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
 _BATCH_ROWS = 20_000
@@ -36,6 +37,7 @@ class SegmentTask:
     sha256: str
     seed: int
     timed: bool = False
+    windows: Windows | None = None
 
 
 @dataclass
@@ -192,6 +194,7 @@ def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
             report.add(rows, checked, file, marker=marker)
             if task.timed:
                 report.add_times(rows)
+            check_windows(report, task.windows, rows, file)
             _check_dates(task, report, rows)
             before = _check_order(report, rows, before, file)
     report.settle_times()

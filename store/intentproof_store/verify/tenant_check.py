@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ..note import VerifierKey
-from .period import Period, check_period
+from ..period import Period
+from .period import check_period
 from .report import LogReport
 from .roster import check_roster
 from .rotations import check_rotations
