@@ -14,8 +14,8 @@ from intentproof_store.errors import LedgerLocked
 from intentproof_store.identity import load_identity
 from intentproof_store.life_commands import retire_writer
 from intentproof_store.note import Checkpoint, sign_note
+from intentproof_store.period import Period
 from intentproof_store.verify import Outcome, Report, VerifyRequest, verify_store
-from intentproof_store.verify.period import Period
 from jsonschema import Draft202012Validator
 
 from tests.store.support import (
