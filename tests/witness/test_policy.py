@@ -13,6 +13,8 @@ from intentproof_store.errors import PolicyInvalid
 from intentproof_store.note import Checkpoint, VerifierKey, sign_note
 from intentproof_store.policy import judge_checkpoint, parse_policy
 
+from tests.examples import examples
+
 ORIGIN = "log.example/acme/w-1"
 LOG_SECRET = Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))
 LOG = VerifierKey(ORIGIN, LOG_SECRET.public_key().public_bytes_raw())
@@ -192,6 +194,7 @@ def test_many_of_everything_are_taken() -> None:
     assert (len(policy.logs), len(policy.witnesses), len(policy.groups)) == (50, 50, 50)
 
 
+@examples(200)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_policy_or_refused(raw: bytes) -> None:
     """No input makes the reader raise anything else."""
@@ -199,6 +202,7 @@ def test_any_bytes_are_a_policy_or_refused(raw: bytes) -> None:
         assert parse_policy(raw).quorum is None
 
 
+@examples(200)
 @given(st.lists(st.sampled_from(SPEC.split()), max_size=12).map(" ".join))
 def test_any_words_of_a_policy_are_one_or_refused(line: str) -> None:
     """A line of the right words in any order is a policy's or is refused with its number."""

@@ -17,6 +17,7 @@ from intentproof_store import (
     read_submission,
 )
 
+from tests.examples import examples
 from tests.witness.support import Log
 
 LOG = Log()
@@ -28,6 +29,7 @@ def seen(size: int) -> Seen:
     return Seen(size, LOG.checkpoint(size).root)
 
 
+@examples(60)
 @given(sizes, sizes)
 def test_growth_is_cosigned_and_nothing_else(first: int, second: int) -> None:
     """From any size to any size not below: cosigned; backwards: refused."""
@@ -41,6 +43,7 @@ def test_growth_is_cosigned_and_nothing_else(first: int, second: int) -> None:
         assert caught.value.size == size
 
 
+@examples(60)
 @given(sizes, sizes)
 def test_another_history_is_never_cosigned(first: int, second: int) -> None:
     """Whatever the sizes, a log of other leaves does not extend the one that was seen."""
@@ -50,6 +53,7 @@ def test_another_history_is_never_cosigned(first: int, second: int) -> None:
         check_growth(forged, seen(old))
 
 
+@examples(60)
 @given(sizes, sizes, st.data())
 def test_every_bit_of_a_proof_counts(first: int, second: int, data: st.DataObject) -> None:
     """With any bit of any hash flipped, a proof proves nothing."""
@@ -65,6 +69,7 @@ def test_every_bit_of_a_proof_counts(first: int, second: int, data: st.DataObjec
         check_growth(bad, seen(old))
 
 
+@examples(60)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_submission_or_refused(raw: bytes) -> None:
     """No input makes the reader raise anything but its own errors."""
@@ -72,6 +77,7 @@ def test_any_bytes_are_a_submission_or_refused(raw: bytes) -> None:
         read_submission(raw, KEYS)
 
 
+@examples(60)
 @given(st.data())
 def test_a_damaged_submission_is_refused_or_proves_the_same(data: st.DataObject) -> None:
     """A byte changed anywhere: refused, or not what was signed anyway."""
@@ -90,7 +96,17 @@ class _Ledger:
 
     def status(self) -> LedgerStatus:
         tenants = {name: TenantStatus(size, 0, 0, 0, 0, 0, 0) for name, size in self.sizes.items()}
-        return LedgerStatus("w-00000000", tenants, 0, 0, True, None, 0, 0, 0.0)
+        return LedgerStatus(
+            writer="w-00000000",
+            tenants=tenants,
+            queued=0,
+            queued_bytes=0,
+            healthy=True,
+            fault=None,
+            frames=0,
+            sealed_segments=0,
+            fsync_seconds_total=0.0,
+        )
 
 
 def test_only_checkpoints_over_all_but_the_last_leaves_are_sent() -> None:

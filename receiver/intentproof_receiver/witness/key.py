@@ -39,9 +39,9 @@ class Cosigner:
 def load_cosigner(home: Path, name: str | None) -> Cosigner:
     """The witness of `home`; made under `name` where there is none. Blocks on the disk.
 
-    Raises Unusable for a name or file that is none; Unsafe where its memory is gone, and for another
-    name than the home's: the signed message does not hold the name, so one key must not cosign
-    under two (tlog-cosignature).
+    Raises Unusable for a name or file that is none. Raises Unsafe where its memory is gone, and for
+    another name than the home's: the signed message does not hold the name, so one key must not
+    cosign under two (tlog-cosignature).
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
