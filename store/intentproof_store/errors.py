@@ -26,6 +26,12 @@
   + QueryFailed             the SQL engine could not run it
   + StoreMissing            no store where one was looked for
   + TraceIdInvalid          not a trace id
+  + RequestInvalid          an order to erase, retain or hold that cannot be carried out as it is
+  + Held                    a legal hold covers what was to be erased or dropped
+  + PeriodInvalid           not a period A..B
+  + NothingKnown            no event of what was asked for
+  + BundleInvalid           bytes that are no bundle, or one that does not prove what it says
+  + BundleRefused           a bundle that cannot be made: too large, or a key is not at hand
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -187,5 +193,52 @@ class TraceIdInvalid(StoreError, ValueError):
         super().__init__(f"{trace_id!r} is not a trace id: 32 hex digits, not all zero")
 
 
+class PeriodInvalid(StoreError, ValueError):
+    """Not a stretch of time."""
+
+    exit_code = 6
+
+    def __init__(self, period: str) -> None:
+        super().__init__(
+            f"{period!r} is not a period: A..B of dates or instants, A before B, such as "
+            "2026-11-01..2026-12-01 or 2026-11-21T09:00:00Z..2026-11-21T10:00:00Z"
+        )
+
+
+class NothingKnown(StoreError, ValueError):
+    """No event of what was asked for."""
+
+    exit_code = 6
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"nothing is known of {what}: nothing was written")
+
+
+class BundleInvalid(StoreError, ValueError):
+    """What is wrong with a bundle: a problem code of `verify`, words, and where."""
+
+    def __init__(
+        self, code: str, message: str, file: str | None = None, log_index: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.file = file
+        self.log_index = log_index
+
+
+class BundleRefused(StoreError, ValueError):
+    """A bundle that cannot be made of this store as it was asked for."""
+
+    exit_code = 6
+
+
 class QuarantineDamaged(StoreError):
     """A file of quarantine that is missing, or is not what its leaf commits to."""
+
+
+class RequestInvalid(StoreError, ValueError):
+    """An order to erase, retain or hold that names what is not there, or cannot be read."""
+
+
+class Held(StoreError):
+    """A legal hold covers what was to go; the message names it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid
 from .file_command import run_file
 from .judge import verify_store
+from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
 from .trust import VerifyRequest
 from .witnessed import witnessed_lines
@@ -34,13 +35,15 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a receipt or a consistency proof (default: --store)",
+        help="a store, a bundle, a receipt, a consistency proof or proof records "
+        "(default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    add_record_flags(parser)
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="a C2SP tlog-policy: logs, witnesses and quorum"
     )
@@ -49,6 +52,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    if is_about_records(args):
+        return run_records(args)
     if args.path is not None and args.path.is_file():
         return run_file(args)
     store = args.path or args.store
@@ -93,6 +98,11 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
+        gone = [f"{count} {half}s" for half, count in log.erased.items() if count]
+        if gone:
+            lines.append(f"    erased, as the log says: {', '.join(gone)}")
+        if log.hash_only:
+            lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
         lines += witnessed_lines(log)
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""

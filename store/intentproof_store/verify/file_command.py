@@ -15,6 +15,7 @@ from ..note import Checkpoint, VerifierKey
 from ..policy import Policy
 from ..present import shown
 from ..receipt import RECEIPT_BYTES_MAX, Proved, decode_receipt, is_receipt
+from .bundle_command import looks_like_bundle, run_bundle
 from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
 from .policy_check import under_policy
 from .proof_check import judge_extension, judge_receipt
@@ -52,6 +53,8 @@ def run_file(args: argparse.Namespace) -> int:
         if policy is not None:
             keys = policy_keys(policy, keys)
         known = known_checkpoints(args.known, keys)
+        if looks_like_bundle(args.path):
+            return run_bundle(args.path, keys=keys, known=known, as_json=args.json)
         judged = _judged(args.path, keys, known, policy)
     except (NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid) as error:
         sys.stderr.write(f"verify: {shown(str(error))}\n")
@@ -80,7 +83,9 @@ def _judged(
             report = under_policy(report, decode_receipt(raw).checkpoint, policy, keys, proved)
         return _Judged(report, _OF_EVENT, proved)
     if not is_extension(raw):
-        raise ReceiptInvalid(f"{path} is neither a store, a receipt nor a consistency proof")
+        raise ReceiptInvalid(
+            f"{path} is neither a store, a bundle, a receipt nor a consistency proof"
+        )
     if not known:
         raise ProofInvalid("a consistency proof needs --known, the checkpoint that you hold")
     report = judge_extension(raw, known=known[0], keys=keys)

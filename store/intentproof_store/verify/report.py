@@ -24,27 +24,36 @@ class Outcome(Enum):
 _FORK = frozenset(("fork",))
 _TAMPERED = frozenset(
     (
+        "archive_invalid",
+        "archive_too_large",
+        "bundle_invalid",
         "checkpoint_invalid",
         "column_differs",
         "commitment_differs",
+        "duplicate_member",
         "cosignature_invalid",
         "erased_without_leaf",
         "event_repeated",
+        "event_unproved",
         "extra_columns",
         "frame_forged",
         "genesis_differs",
         "hot_differs",
+        "key_invalid",
         "leaf_invalid",
         "leaf_misplaced",
+        "manifest_differs",
         "not_parquet",
         "note_invalid",
         "outside_window",
         "proof_invalid",
         "quarantine_differs",
         "receipt_differs",
+        "report_differs",
         "root_differs",
         "sha256_differs",
         "tile_differs",
+        "unknown_member",
         "wrong_date",
         "wrong_length",
     )
@@ -110,7 +119,11 @@ class WitnessedReport:
 
 @dataclass
 class LogReport:
-    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
+    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64.
+
+    `erased` counts halves of events that are gone, by half; `hash_only` leaves of which, after
+    retention, the hash alone is left. Both are as leaves of the log say, or a problem tells.
+    """
 
     tenant: str
     writer: str
@@ -123,6 +136,8 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    erased: dict[str, int] = field(default_factory=dict)
+    hash_only: int = 0
     anchor_size: int = 0
     witnessed: WitnessedReport | None = None
 
@@ -138,6 +153,8 @@ class LogReport:
             "unsigned_sealed": self.unsigned_sealed,
             "hot": self.hot,
             "beyond": self.beyond,
+            "erased": {half: self.erased.get(half, 0) for half in ("context", "payload")},
+            "hash_only": self.hash_only,
             "problems": [problem.document() for problem in self.problems],
             **more,
         }
