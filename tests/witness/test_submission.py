@@ -1,7 +1,7 @@
 """What a witness may cosign, as rules over all sizes; and which checkpoints a receiver sends."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_receiver.cosigning import UNCOVERED_SECONDS_MAX, Sizes
 from intentproof_store import (
@@ -29,7 +29,7 @@ def seen(size: int) -> Seen:
     return Seen(size, LOG.checkpoint(size).root)
 
 
-@examples(60)
+@settings(max_examples=examples(60))
 @given(sizes, sizes)
 def test_growth_is_cosigned_and_nothing_else(first: int, second: int) -> None:
     """From any size to any size not below: cosigned; backwards: refused."""
@@ -43,7 +43,7 @@ def test_growth_is_cosigned_and_nothing_else(first: int, second: int) -> None:
         assert caught.value.size == size
 
 
-@examples(60)
+@settings(max_examples=examples(60))
 @given(sizes, sizes)
 def test_another_history_is_never_cosigned(first: int, second: int) -> None:
     """Whatever the sizes, a log of other leaves does not extend the one that was seen."""
@@ -53,7 +53,7 @@ def test_another_history_is_never_cosigned(first: int, second: int) -> None:
         check_growth(forged, seen(old))
 
 
-@examples(60)
+@settings(max_examples=examples(60))
 @given(sizes, sizes, st.data())
 def test_every_bit_of_a_proof_counts(first: int, second: int, data: st.DataObject) -> None:
     """With any bit of any hash flipped, a proof proves nothing."""
@@ -69,7 +69,7 @@ def test_every_bit_of_a_proof_counts(first: int, second: int, data: st.DataObjec
         check_growth(bad, seen(old))
 
 
-@examples(60)
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_submission_or_refused(raw: bytes) -> None:
     """No input makes the reader raise anything but its own errors."""
@@ -77,7 +77,7 @@ def test_any_bytes_are_a_submission_or_refused(raw: bytes) -> None:
         read_submission(raw, KEYS)
 
 
-@examples(60)
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_a_damaged_submission_is_refused_or_proves_the_same(data: st.DataObject) -> None:
     """A byte changed anywhere: refused, or not what was signed anyway."""
