@@ -351,6 +351,22 @@ def test_conflicts_are_shown_as_such(site: Site, run: Run, file: Path, tmp_path:
     assert verified(run, file, "--key", vkeys(site, tmp_path / "k"))["code"] == 0
 
 
+def test_what_two_writers_tell_differently_is_shown_as_such(
+    site: Site, run: Run, file: Path
+) -> None:
+    """Across writers the first telling is the event and disputed, the other one contradicts it."""
+    other = Site(site.root, "home-2")
+    site.keep(story())
+    later = event(1, inputs='{"amount":99999}')
+    other.keep([later], clock=Clock(START_NS + 10**9))
+    site.trust(other)
+    report = opened(exported(run, file, "--trace", TRACE))["report.html"].decode()
+    assert report.count("disputed: told again with other content") == 1
+    assert report.count("a conflicting second telling") == 1
+    row = report[: report.index("a conflicting second telling")].rpartition("<tr")[2]
+    assert "99999" in row
+
+
 def test_a_damaged_store_gives_no_bundle(site: Site, run: Run, file: Path) -> None:
     """A proof that does not hold is not given out: the answer points to `verify`, exit 2."""
     site.keep(story())
