@@ -19,7 +19,7 @@ class Export:
 
     `asked_by` is `trace_id`, `correlation_id` or `period`, and `asked` the value. Events come by
     start, writer and log index, those of a period by receipt, writer and log index. `reader` is
-    open for as long as the format's writer runs.
+    open for as long as the format's writer runs. `sign_key` is a PEM file, for proof records.
     """
 
     places: Places
@@ -30,6 +30,7 @@ class Export:
     told: Iterator[Told]
     output: Path
     without_payload: bool = False
+    sign_key: Path | None = None
 
 
 Format = Callable[[Export], None]

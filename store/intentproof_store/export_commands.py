@@ -30,6 +30,7 @@ from .period import read_period
 from .present import item, shown
 from .proving import Places
 from .reader import Reader
+from .recordexport import check_sign_key, write_proof_records
 
 _OK, _UNPROVED, _INVALID, _NOT_YET = 0, 2, 6, 7  # contract §7
 
@@ -42,7 +43,9 @@ def write_jsonl(export: Export) -> None:
 FORMATS: dict[str, Format] = {
     "bundle": write_bundle,
     "jsonl": write_jsonl,
+    "proof-records": write_proof_records,
 }
+_WITHOUT, _OR = ("bundle", "proof-records"), " or "
 
 
 def register(subparsers: Any) -> None:
@@ -59,10 +62,15 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--format", choices=tuple(FORMATS), required=True)
     parser.add_argument(
-        "--without", choices=("payload",), help="of a bundle: hold inputs, outputs and errors back"
+        "--without",
+        choices=("payload",),
+        help="of a bundle or proof records: hold inputs, outputs and errors back",
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="PATH", help="- for stdout"
+    )
+    parser.add_argument(
+        "--sign-key", type=Path, metavar="PEM", help="Ed25519 key that signs proof records"
     )
     parser.set_defaults(run=run_export)
 
@@ -98,8 +106,9 @@ def _failed(message: str, code: int) -> int:
 
 def _export(args: argparse.Namespace) -> None:
     check_tenant(args.tenant)
-    if args.without and args.format != "bundle":
-        raise BundleRefused(f"--without is for --format bundle, not {args.format}")
+    check_sign_key(args.sign_key, args.format)
+    if args.without and args.format not in _WITHOUT:
+        raise BundleRefused(f"--without is for --format {_OR.join(_WITHOUT)}, not {args.format}")
     by, value = _asked(args)
     places = Places(store=args.store, hot=args.hot, home=args.home)
     with Reader(places.store, hot=places.hot, home=places.home, tenant=args.tenant) as reader:
@@ -120,6 +129,7 @@ def _export(args: argparse.Namespace) -> None:
                 told=chain((first,), told),
                 output=args.output,
                 without_payload=args.without == "payload",
+                sign_key=args.sign_key,
             )
         )
 
