@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from intentproof_store.verify.bundle_check import judge_bundle
+from intentproof_store.verify.bundle_trust import Trusted
 from intentproof_store.verify.report import Outcome
 
 from tests.store.bundle_support import (
@@ -27,7 +28,7 @@ SHARDS = 4
 
 def accepts(raw: bytes) -> bool:
     """Whether a bundle is taken, by somebody with the key or by somebody with nothing."""
-    report, _ = judge_bundle(raw, keys=[VKEY])
+    report, _ = judge_bundle(raw, Trusted([VKEY]))
     return report.outcome in (Outcome.VERIFIED, Outcome.UNANCHORED)
 
 

@@ -89,7 +89,7 @@ def test_nothing_inside_is_trusted(site: Site, run: Run, file: Path) -> None:
     assert (document["code"], document["outcome"]) == (3, "unanchored")
     code, out, _ = run("verify", file)
     assert code == 3
-    assert "give --key or --known" in out
+    assert "give --key, --known or --policy" in out
     assert f"acme/{(site.home / 'writer').read_text().strip()}" in out
 
 
