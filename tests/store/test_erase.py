@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 from importlib import resources
 from pathlib import Path
@@ -50,6 +51,7 @@ SECRET = event(
     correlation_id="CONTEXT-MARK-2",
     attributes='{"person":"CONTEXT-MARK-3","service.name":"CONTEXT-MARK-4"}',
 )
+YES = (*REASON, "--yes")
 OTHER = SECRET._replace(inputs='{"iban":"PAYLOAD-MARK-3"}', correlation_id="CONTEXT-MARK-5")
 
 
@@ -319,7 +321,7 @@ def test_quarantined_bytes_of_the_same_span_are_told(here: Place) -> None:
     with here.ledger() as ledger:
         append(ledger, [SECRET], [Undecodable(raw, "bad") for raw in raws])
     named = [json.loads(each)["sha256"] for each in read_log(here).details("quarantine")]
-    tenant = ("erase", "--tenant", TENANT, *REASON, "--yes")
+    tenant = ("erase", "--tenant", TENANT, *YES)
     code, _, err = run(here, *tenant, "--event", SECRET.event_id)
     told = [name for name in named if name.removeprefix("sha256:") in err]
     assert (code, told) == (8, named[:2])
@@ -333,7 +335,7 @@ def test_quarantined_bytes_of_the_same_span_are_told(here: Place) -> None:
 def test_an_unknown_tenant_is_told(here: Place, command: str) -> None:
     """A slip of the pen must not look like a tenant of whom nothing is left: exit code 6."""
     fill(here)
-    argv = (command, "--tenant", "acne", "--event", SECRET.event_id, *REASON, "--yes")
+    argv = (command, "--tenant", "acne", "--event", SECRET.event_id, *YES)
     code, _, err = run(here, *argv)
     assert (code, "'acne'" in err) == (6, True)
 
@@ -341,7 +343,7 @@ def test_an_unknown_tenant_is_told(here: Place, command: str) -> None:
 def test_what_the_leaves_say_passes_their_schemas(here: Place) -> None:
     """Every detail that the commands write is one that `schemas/` describes."""
     fill(here)
-    tenant = ("--tenant", TENANT, *REASON, "--yes")
+    tenant = ("--tenant", TENANT, *YES)
     hold_id = run(here, "hold", *tenant, "--event", event(1).event_id)[1].strip()
     assert run(here, "hold", "release", hold_id, *tenant)[0] == 0
     assert run(here, "hold", *tenant, "--period", "2030-01-01..2030-01-02")[0] == 0
@@ -376,9 +378,7 @@ def test_events_of_another_writer_are_told_and_left(here: Place) -> None:
     fill(here)
     with here.ledger(new_writer=True) as ledger:
         append(ledger, [event(70)])
-    code, _, err = run(
-        here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *REASON, "--yes"
-    )
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
     assert code == 8
     assert "which only its own home can write" in err
 
@@ -390,9 +390,7 @@ def test_a_segment_that_was_touched_is_not_signed_again(here: Place) -> None:
     raw = bytearray(path.read_bytes())
     raw[200] ^= 1
     path.write_bytes(raw)
-    code, _, err = run(
-        here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *REASON, "--yes"
-    )
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
     assert (code, "is not what was signed" in err) == (1, True)
     assert path.read_bytes() == raw
     assert "sha256_differs" in codes(judged(here))
@@ -422,8 +420,27 @@ def run_elsewhere(store: Place, home: Place) -> tuple[int, str, str]:
         def home(self) -> Path:
             return home.home
 
-    argv = ("erase", "--tenant", TENANT, "--event", SECRET.event_id, *REASON, "--yes")
+    argv = ("erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
     return run(Mixed(store.root), *argv)
+
+
+def test_a_store_that_cannot_be_opened_leaves_no_request(here: Place) -> None:
+    """Where even a start is refused, exit code 8 says so, and nothing is asked of later ones."""
+    fill(here)
+    segments_of(here)[1].unlink()  # less than was signed
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
+    assert (code, "restored or incomplete" in err) == (8, True)
+    assert not waiting_requests(here.home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_another_user_than_the_home_s_is_refused(here: Place) -> None:
+    """The receiver could not read what root left in its home."""
+    fill(here)
+    os.chown(here.home, 12_345, -1)
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
+    assert (code, "run this as that user" in err) == (6, True)
+    assert not waiting_requests(here.home)
 
 
 def test_a_broken_request_file_stops_nothing(here: Place) -> None:
