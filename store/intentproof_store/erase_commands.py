@@ -17,6 +17,7 @@ from .asking import (
     many,
     reader_of,
     say,
+    tell_set_aside,
 )
 from .errors import RequestInvalid
 from .examination import check_free
@@ -68,6 +69,8 @@ def run_erase(args: argparse.Namespace) -> int:
         mine = found.pop(writer, Found())
         check_free(reader, args.tenant, writer, mine.ranges)
     _tell(args, mine, found)
+    if mine.indexes:
+        tell_set_aside(args, writer)
     left = _tell_aside(aside) | any(log.indexes for log in found.values())
     if args.dry_run or not mine.indexes:
         return PARTLY if left else OK

@@ -18,6 +18,7 @@ from .asking import (
     many,
     reader_of,
     say,
+    tell_set_aside,
 )
 from .errors import RequestInvalid
 from .examination import check_free
@@ -72,6 +73,7 @@ def run_retain(args: argparse.Namespace) -> int:
     if not ranges:
         say(f"nothing of {tenant} that this home writes is from before {args.before}")
         return OK
+    tell_set_aside(args, writer)
     if args.dry_run:
         return OK
     if not confirmed(asked, "Drop this for ever? The log will say that it was dropped."):

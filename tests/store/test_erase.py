@@ -443,6 +443,32 @@ def test_another_user_than_the_home_s_is_refused(here: Place) -> None:
     assert not waiting_requests(here.home)
 
 
+def test_damaged_hot_bytes_that_go_too_are_told_before(here: Place) -> None:
+    """A dry run names their folder, because files of other tenants' bytes are among them."""
+    fill(here)
+    aside = here.hot / here.writer / "set-aside"
+    aside.mkdir(parents=True)
+    (aside / "1.frames").write_bytes(b"damaged")
+    tenant = ("erase", "--tenant", TENANT, "--event", SECRET.event_id)
+    assert "1 file of damaged hot bytes" in run(here, *tenant, "--dry-run")[2]
+    assert (aside / "1.frames").exists()
+    assert run(here, *tenant, *YES)[0] == 0
+    assert not list(aside.iterdir())
+
+
+def test_answers_that_nobody_took_do_not_stay(here: Place) -> None:
+    """Whoever asked may have been killed: a day later the next start deletes the answer."""
+    fill(here)
+    (here.home / "requests").mkdir()
+    old, new = (here.home / "requests" / f"{name}.answer" for name in ("1-old", "1-new"))
+    for path in (old, new):
+        path.write_bytes(b"{}")
+    os.utime(old, (0, 0))
+    with here.ledger():
+        pass
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_a_broken_request_file_stops_nothing(here: Place) -> None:
     """It is answered as refused and put away, and the receiver goes on."""
     with here.ledger() as ledger:
