@@ -126,13 +126,13 @@ def _quarantined(reader: Reader, store: Path, tenant: str, given: str) -> Select
 
 
 def _tell(args: argparse.Namespace, mine: Found, others: Selection) -> None:
-    half = "payload and context" if args.all else "payload"
+    half = "their payload and context" if args.all else "their payload"
     if mine.quarantined:
         say(f"{mine.quarantined} quarantined: its bytes go")
     elif mine.indexes:
         say(
             f"{many(mine.events, 'event')} and {many(mine.conflicts, 'conflict')} of "
-            f"{args.tenant}: {half} go; ids, action, status and times stay"
+            f"{args.tenant} lose {half}; ids, action, status and times stay"
         )
     else:
         say("nothing that is not erased matches in the logs that this home writes")

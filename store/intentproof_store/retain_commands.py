@@ -103,7 +103,7 @@ def _old_payloads(reader: Reader, args: argparse.Namespace, writer: str, before_
     if not ends:
         return Ranges()
     say(
-        f"{many(found['events'], 'event')} of {args.tenant} with {many(len(kept), 'quarantined')}"
+        f"{many(found['events'], 'event')} of {args.tenant} and {len(kept)} in quarantine,"
         f" received before {args.before}: their inputs, output and error go"
     )
     with reader.cursor() as cursor:

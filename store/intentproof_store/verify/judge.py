@@ -22,6 +22,7 @@ from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
 from .event_ids import Marker, new_seed
 from .log_check import Gathered, LogFolders, check_log
+from .moment import at_one_moment
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
 from .outside import known_checkpoints, outside_keys
 from .report import LogReport, Outcome, Problem, Report, outcome_of
@@ -57,6 +58,7 @@ class _Trust:
         return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
 
 
+@at_one_moment
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
     """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
 
