@@ -65,9 +65,9 @@ def run_erase(args: argparse.Namespace) -> int:
     writer = own_writer(args.home)
     asked = Asked.of(args)
     with reader_of(args) as reader:
-        found, aside = _found(reader, args)
+        found, aside = reader.steadily(lambda: _found(reader, args))
         mine = found.pop(writer, Found())
-        check_free(reader, args.tenant, writer, mine.ranges)
+        reader.steadily(lambda: check_free(reader, args.tenant, writer, mine.ranges))
     _tell(args, mine, found)
     if mine.indexes:
         tell_set_aside(args, writer)

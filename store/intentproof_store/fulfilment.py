@@ -102,7 +102,12 @@ class Fulfilment:
         if self._busy or self._closed or now < self._look_due:
             return
         self._look_due = now + _LOOK_SECONDS
-        for request_id in waiting_requests(self._identity.home):
+        try:
+            waiting = waiting_requests(self._identity.home)
+        except OSError as error:
+            _log.warning("requests cannot be read", extra={"fields": {"reason": str(error)}})
+            return
+        for request_id in waiting:
             if self._later.get(request_id, 0.0) <= now:
                 self._start(request_id)
                 return

@@ -7,6 +7,7 @@ one that opens the store. A request names log indexes only, and nothing of what 
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,9 @@ def clear_answers(home: Path) -> None:
     """Delete answers that nobody took for a day: whoever asked is gone."""
     folder = _folder(home)
     for path in folder.glob(f"*{_ANSWER}") if folder.is_dir() else ():
-        if time.time() - path.stat().st_mtime > _ANSWER_SECONDS:
-            path.unlink()
+        with suppress(FileNotFoundError):  # it was taken at this moment
+            if time.time() - path.stat().st_mtime > _ANSWER_SECONDS:
+                path.unlink()
 
 
 def put_answer(home: Path, request_id: str, answer: Answer) -> None:

@@ -65,8 +65,8 @@ def run_retain(args: argparse.Namespace) -> int:
         if whole:
             ranges = _old_segments(args, writer, before_ns)
         else:
-            ranges = _old_payloads(reader, args, writer, before_ns)
-        check_free(reader, tenant, writer, ranges, drops_leaves=whole)
+            ranges = reader.steadily(lambda: _old_payloads(reader, args, writer, before_ns))
+        reader.steadily(lambda: check_free(reader, tenant, writer, ranges, drops_leaves=whole))
     others = [each for each in Layout(args.store).writers(tenant) if each != writer]
     if others:
         say(f"not touched, each its own home's to retain: the logs of {', '.join(others)}")

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+import re
+import shlex
 import threading
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import jsonschema
 import pytest
 from intentproof_schemas import event_hash, payload_text
@@ -16,12 +19,14 @@ from intentproof_store.proving import Places, receipt_of
 from intentproof_store.reader import Reader
 from intentproof_store.receipt import decode_receipt, verify_receipt
 from intentproof_store.requests import waiting_requests
+from intentproof_store.selection import select_events
 from intentproof_store.verify import Outcome
 
 from tests.store.erasing import (
     REASON,
     claims,
     codes,
+    commands,
     erase,
     holding,
     judged,
@@ -31,6 +36,7 @@ from tests.store.erasing import (
     segments_of,
 )
 from tests.store.support import (
+    REPOSITORY,
     TENANT,
     Place,
     append,
@@ -246,6 +252,18 @@ def test_matching_is_exact(here: Place, option: str, value: str, matches: int) -
     assert err.startswith(said), err
 
 
+def test_what_is_planned_while_others_are_erased_is_found(here: Place) -> None:
+    """A query over files of which one was revised meanwhile is asked anew, and sees the next."""
+    fill(here)
+    ids = [SECRET.event_id, event(2).event_id]
+    with Reader(here.layout.root, hot=here.hot, home=here.home, tenant=TENANT) as reader:
+        erase(here, "--event", SECRET.event_id)
+        with pytest.raises(duckdb.IOException):
+            select_events(reader, TENANT, ids, context=False)
+        found = reader.steadily(lambda: select_events(reader, TENANT, ids, context=False))
+        assert (found[here.writer].events, found[here.writer].erased) == (1, 2)
+
+
 def test_a_dry_run_changes_nothing(here: Place) -> None:
     """It tells the counts, and every file is as before."""
     fill(here)
@@ -360,6 +378,16 @@ def test_what_the_leaves_say_passes_their_schemas(here: Place) -> None:
 def schema_of(kind: str) -> Any:
     folder = resources.files("intentproof_schemas") / "data"
     return json.loads((folder / f"{kind}.v1.schema.json").read_text())
+
+
+def test_the_commands_of_the_page_are_commands() -> None:
+    """Every line of docs/erasure.md that runs this program is one that it understands."""
+    page = (REPOSITORY / "docs" / "erasure.md").read_text()
+    lines = re.findall(r"^intentproof-otel (.+)$", page, re.MULTILINE)
+    parser = commands()
+    for line in lines:
+        assert parser.parse_args(shlex.split(line, comments=True)).tenant == "acme"
+    assert {line.split()[0] for line in lines} == {"erase", "retain", "hold"}
 
 
 def test_a_list_of_indexes_takes_as_many_leaves_as_it_needs(here: Place) -> None:
