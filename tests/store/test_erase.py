@@ -1,5 +1,6 @@
 """Erasing: what was named is gone from the disk, the log says so, and everything still holds."""
 
+import errno
 import hashlib
 import json
 import os
@@ -14,11 +15,12 @@ import duckdb
 import jsonschema
 import pytest
 from intentproof_schemas import event_hash, payload_text
-from intentproof_store import Ledger, Undecodable
+from intentproof_store import Ledger, Undecodable, fulfilment, revision
 from intentproof_store.proving import Places, receipt_of
 from intentproof_store.reader import Reader
 from intentproof_store.receipt import decode_receipt, verify_receipt
 from intentproof_store.requests import waiting_requests
+from intentproof_store.segments import write_segment
 from intentproof_store.selection import select_events
 from intentproof_store.verify import Outcome
 
@@ -409,6 +411,29 @@ def test_events_of_another_writer_are_told_and_left(here: Place) -> None:
     code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
     assert code == 8
     assert "which only its own home can write" in err
+
+
+def test_a_disk_that_refuses_is_asked_again(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command says that it is not done, the receiver takes events on, and does it later."""
+    fill(here)
+    real, calls = write_segment, []
+
+    def full(*args: Any, **options: Any) -> tuple[int, str]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **options)
+
+    monkeypatch.setattr(revision, "write_segment", full)
+    monkeypatch.setattr(fulfilment, "_RETRY_SECONDS", 1.0)
+    tenant = ("erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
+    with plain_disk(), here.ledger() as ledger:
+        code, _, err = run(here, *tenant)
+        assert (code, "No space left" in err) == (1, True)
+        assert append(ledger, [event(200)]).stored == 1
+        until(lambda: not waiting_requests(here.home))
+    assert len(claims(here)) == 1
+    assert verified(here).logs[0].erased["payload"] == 2
 
 
 def test_a_segment_that_was_touched_is_not_signed_again(here: Place) -> None:
