@@ -98,6 +98,14 @@ def test_a_flag_that_would_be_ignored_is_refused(tmp_path: Path, flags: tuple[st
     assert flags[0] in err
 
 
+def test_a_bundle_of_ours_is_a_bundle_too(tmp_path: Path) -> None:
+    """With --bundle, an archive goes to the judge of our own bundles."""
+    path = tmp_path / "b.tar.zst"
+    path.write_bytes(bytes.fromhex("28b52ffd"))
+    code, out, err = verify(path, "--bundle")
+    assert (code, out.split(":")[0], err) == (2, "TAMPERED", "")
+
+
 def test_flags_of_proof_records_need_a_path() -> None:
     """The store of --store is never taken for proof records."""
     assert verify("--chain")[0] == 6
@@ -182,3 +190,17 @@ def test_the_flags_are_in_the_guide() -> None:
 def _help() -> tuple[int, str, str]:
     done = subprocess.run([COMMAND, "verify", "--help"], capture_output=True, text=True, check=True)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    """An error of the disk is invalid input and no traceback, also in the middle of a folder."""
+    as_folder(tmp_path / "c", linked(1))
+    (tmp_path / "c" / "9999.json").symlink_to("/proc/self/mem")
+    (tmp_path / "c" / "chain.json").symlink_to("chain.json")
+    code, out, err = verify(tmp_path / "c")
+    assert (code, out, err.count("\n")) == (6, "", 1)
+    code, out, err = verify(Path("/proc/self/mem"), "--strict")
+    assert (code, out, err.count("\n")) == (6, "", 1)
+    long = tmp_path / ("x" * 300 + ".json")
+    assert verify(long)[0] == 6
+    assert verify(long, "--strict")[0] == 6

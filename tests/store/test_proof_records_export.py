@@ -253,6 +253,12 @@ def test_a_withheld_payload_is_not_in_the_export(site: Site, tmp_path: Path) -> 
     assert b"amount" not in texts
 
 
+def test_a_payload_is_withheld_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    """`--without payload` is heard."""
+    assert exported(run, tmp_path / "b", "--without", "payload")[0] == 0
+    assert all("inputs" not in made["event"] for made in records_in(tmp_path / "b"))
+
+
 def told_with(**changes: Any) -> Told:
     base = Told(
         event=event(1),
