@@ -13,6 +13,9 @@ from .moment import Moment, read_moment
 from .record import Record, read_record
 from .recordcheck import check_record, remarks_on
 
+OPEN_END = (
+    "an end that was cut off does not show: --head HASH asks for the last record that you know of"
+)
 _NO_TIME = "0001-01-01T00:00:00Z"  # what Go writes for no time
 _CHAIN = {
     "chain_id": Kind.TEXT,
@@ -103,17 +106,16 @@ def verify_chain(chain: Chain, asked: Asked) -> Verified:
         asked.check_not_revoked(signature.key_id, f"signature {number} of the chain")
     if asked.signatures:  # (6)
         _check_signatures(chain, asked.key())
+    remarks = remarks_on(chain.records, signatures=asked.signatures)
+    if asked.head is None and not (asked.signatures and chain.signatures):
+        remarks = (*remarks, OPEN_END)
     document: dict[str, object] = {
         "kind": "chain",
         "ok": True,
         "records": count,
         "head_hash": head,
     }
-    return Verified(
-        document,
-        f"Chain intact. {count} records. No gaps.",
-        remarks_on(chain.records, signatures=asked.signatures),
-    )
+    return Verified(document, f"Chain intact. {count} records. No gaps.", remarks)
 
 
 def _check_link(record: Record, head: str) -> None:
