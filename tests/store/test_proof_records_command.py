@@ -117,6 +117,15 @@ def test_the_held_head_is_for_chains(tmp_path: Path) -> None:
     assert verify(path, "--head", "sha256:" + "0" * 64)[0] == 6
 
 
+@pytest.mark.parametrize("head", ["", "0" * 64, "sha256:" + "A" * 64, f"sha256:{'0' * 64}\n"])
+def test_a_held_head_has_the_form_of_a_hash(tmp_path: Path, head: str) -> None:
+    """A slip in what was given is not told as tampering."""
+    path = written(tmp_path / "c.json", chain(linked(2)))
+    code, _, err = verify(path, "--head", head)
+    assert code == 6
+    assert "--head" in err
+
+
 def test_a_wrong_command_line_is_invalid_input(tmp_path: Path) -> None:
     """An unknown flag is exit code 6 here, 1 to the reference: 2 would mean tampering."""
     done = subprocess.run(

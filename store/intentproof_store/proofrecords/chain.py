@@ -1,7 +1,6 @@
 """Chains of proof records: each names the hash of the one before it. Pure."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from .asked import Asked, Verified
 from .detached import Detached, check_detached, read_detached
@@ -156,15 +155,3 @@ def _check_signatures(chain: Chain, key: PublicKey) -> None:
             check_record_signature(record, key)
         except NotVerified as error:
             raise ChainBroken(index, len(chain.records), record.record_id, str(error)) from error
-
-
-def document_of(chain: Chain, signatures: list[dict[str, str]]) -> dict[str, Any]:
-    """The chain as it is written: the object that `read_chain` reads."""
-    return {
-        "chain_id": chain.chain_id,
-        "created_at": chain.created_at.seconds_text() if chain.created_at else _NO_TIME,
-        "record_count": len(chain.records),
-        "head_hash": chain.head_hash,
-        "records": [record.document() for record in chain.records],
-        **({"signatures": signatures} if signatures else {}),
-    }

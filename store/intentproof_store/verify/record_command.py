@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..present import shown
 from ..proofrecords import (
+    HASH,
     Asked,
     RecordsInvalid,
     Unreadable,
@@ -95,6 +96,8 @@ def _check_flags(args: argparse.Namespace) -> None:
     """Raise Unreadable for a flag that would be ignored here: it would promise a check."""
     if args.path is None:
         raise Unreadable("which PATH? --store is not where proof records are")
+    if args.head is not None and not HASH.fullmatch(args.head):
+        raise Unreadable(f"--head {args.head[:80]!r} is not sha256: and 64 lower-case hex digits")
     if args.revocation_key is not None and args.revocation_list is None:
         raise Unreadable("--revocation-key needs --revocation-list, the list that it signed")
     for name in _OURS:
