@@ -62,7 +62,18 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 # What `verify` may use of the store, whole modules or single names: nothing that writes.
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
-        ("columns", "errors", "extension", "files", "frames", "layout", "merkle", "note", "receipt")
+        (
+            "columns",
+            "errors",
+            "extension",
+            "files",
+            "frames",
+            "layout",
+            "merkle",
+            "note",
+            "ranges",
+            "receipt",
+        )
     ),
     **dict.fromkeys(f"bundle.{name}" for name in ("archive", "content", "files", "proof")),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},

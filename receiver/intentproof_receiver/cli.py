@@ -48,6 +48,15 @@ COMMANDS = {
     "export": Command(
         f"{_STORE_ROOM}.export_commands", "analyst", "write events to a file, for somebody else"
     ),
+    "erase": Command(
+        f"{_STORE_ROOM}.erase_commands", "analyst", "remove personal data; the log still verifies"
+    ),
+    "retain": Command(
+        f"{_STORE_ROOM}.retain_commands", "analyst", "drop old payloads or segments; keep proofs"
+    ),
+    "hold": Command(
+        f"{_STORE_ROOM}.hold_commands", "analyst", "place, release and list legal holds"
+    ),
     "quarantine": Command(
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),

@@ -25,6 +25,8 @@
   + NothingKnown            no event of what was asked for
   + BundleInvalid           bytes that are no bundle, or one that does not prove what it says
   + BundleRefused           a bundle that cannot be made: too large, or a key is not at hand
+  + RequestInvalid          an order to erase, retain or hold that cannot be carried out as it is
+  + Held                    a legal hold covers what was to be erased or dropped
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -189,3 +191,11 @@ class BundleRefused(StoreError, ValueError):
 
 class QuarantineDamaged(StoreError):
     """A file of quarantine that is missing, or is not what its leaf commits to."""
+
+
+class RequestInvalid(StoreError, ValueError):
+    """An order to erase, retain or hold that names what is not there, or cannot be read."""
+
+
+class Held(StoreError):
+    """A legal hold covers what was to go; the message names it."""

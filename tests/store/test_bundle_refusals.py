@@ -371,7 +371,7 @@ def test_a_head_is_written_in_one_way() -> None:
         (b'"events":3', b'"events":3.0'),
         (b'"events":3', b'"events":true'),
         (b'"events":3', b'"events":0'),
-        (b'"events":3', b'"events":100001'),
+        (b'"events":3', b'"events":50001'),
         (b'"disputed":[]', b'"disputed":[0]'),
         (b'"disputed":[]', b'"disputed":[4]'),
         (b'"disputed":[]', b'"disputed":[2,1]'),

@@ -104,21 +104,25 @@ def _row(bundle: ProvedBundle, place: int, depth: int, *, disputed: bool) -> Ite
     gone = "held back" if bundle.content.head.without_payload else "erased"
     yield f'<tr class="{"error" if leaf["status"] == "error" else "ok"}">'
     yield f"<td>{number(place)}</td>"
-    yield f"<td>{timestamp(microseconds(started))}</td>"
+    yield f"<td>{timestamp(microseconds(started))}"
+    received = timestamp(microseconds(int(leaf["received_ns"])))
+    yield f'<div class="small">received<br>{received}</div></td>'
     yield f"<td>{duration_ms(started, completed):.3f} ms</td>"
     yield f'<td class="d{min(depth, _DEPTH_MAX)}">{_meant(proved)}</td>'
     yield f"<td>{_text(leaf['action'])}{_member(proved, 'inputs', gone)}</td>"
     yield f"<td>{_text(leaf['status'])}{_result(proved, gone)}</td>"
     yield "<td>" + ", ".join(_states(proved, gone, disputed=disputed))
-    yield f'<div class="small">leaf {proved.index} of {_text(proved.checkpoint.origin)}</div>'
+    under = f"of {proved.checkpoint.size}, log {_text(leaf['writer'])}"
+    yield f'<div class="small">leaf {proved.index} {under}</div>'
     yield "</td></tr>"
 
 
 def _meant(proved: Proved) -> str:
     if proved.context is None:
         return '<i class="gone">erased</i>'
-    intent = proved.context.get("intent")
-    return _text(intent if isinstance(intent, str) else "")
+    intent, correlation = (str(proved.context.get(n, "")) for n in ("intent", "correlationId"))
+    below = f'<div class="small">for {_text(correlation)}</div>' if correlation else ""
+    return _text(intent) + below
 
 
 def _result(proved: Proved, gone: str) -> str:

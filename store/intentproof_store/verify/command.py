@@ -92,6 +92,11 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
+        gone = [f"{count} {half}s" for half, count in log.erased.items() if count]
+        if gone:
+            lines.append(f"    erased, as the log says: {', '.join(gone)}")
+        if log.hash_only:
+            lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"

@@ -32,6 +32,7 @@ _TAMPERED = frozenset(
         "commitment_differs",
         "duplicate_member",
         "erased_without_leaf",
+        "event_repeated",
         "event_unproved",
         "extra_columns",
         "frame_forged",
@@ -95,7 +96,11 @@ class Problem:
 
 @dataclass
 class LogReport:
-    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
+    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64.
+
+    `erased` counts halves of events that are gone, by half; `hash_only` leaves of which, after
+    retention, the hash alone is left. Both are as leaves of the log say, or a problem tells.
+    """
 
     tenant: str
     writer: str
@@ -108,6 +113,8 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    erased: dict[str, int] = field(default_factory=dict)
+    hash_only: int = 0
 
     def document(self) -> dict[str, Any]:
         """As in the JSON of `verify`."""
@@ -120,6 +127,8 @@ class LogReport:
             "unsigned_sealed": self.unsigned_sealed,
             "hot": self.hot,
             "beyond": self.beyond,
+            "erased": {half: self.erased.get(half, 0) for half in ("context", "payload")},
+            "hash_only": self.hash_only,
             "problems": [problem.document() for problem in self.problems],
         }
 
