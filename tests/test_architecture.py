@@ -63,16 +63,8 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
         (
-            "columns",
-            "errors",
-            "extension",
-            "files",
-            "frames",
-            "layout",
-            "merkle",
-            "note",
-            "ranges",
-            "receipt",
+            *("columns", "cosignature", "cosigned", "errors", "extension", "files", "frames"),
+            *("layout", "merkle", "note", "policy", "ranges", "receipt"),
         )
     ),
     **dict.fromkeys(f"bundle.{name}" for name in ("archive", "content", "files", "proof")),

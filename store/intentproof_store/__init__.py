@@ -1,5 +1,7 @@
 """Where events become durable, provable and queryable: the ledger, the log, SQL and `verify`."""
 
+from .cosignature import WitnessKey, cosign
+from .durable import create_file
 from .errors import (
     EventsInvalid,
     EventUnknown,
@@ -8,20 +10,25 @@ from .errors import (
     LedgerBehind,
     LedgerLocked,
     LogNameChanged,
+    LogUnknown,
     NoteInvalid,
     NotSigned,
     ProofInvalid,
     QuarantineDamaged,
     QueryFailed,
     QueryRefused,
+    SizeConflict,
     StoreBusy,
     StoreError,
     StoreMissing,
     StoreUnavailable,
+    SubmissionInvalid,
     TenantInvalid,
     TraceIdInvalid,
+    UnsignedByLog,
 )
 from .events import EVENT_SCHEMA, event_columns
+from .identity import read_vkeys
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
 from .lookups import (
@@ -31,6 +38,7 @@ from .lookups import (
     told_of_event,
     told_of_trace,
 )
+from .note import VerifierKey
 from .present import cell, document, item, lines, shown
 from .proving import Places, receipt_of
 from .quarantine import Undecodable
@@ -38,8 +46,10 @@ from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
 from .standing import check_standing
+from .submission import Seen, Submission, check_growth, read_submission
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
+from .witnessing import WitnessedLog, own_logs
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -55,6 +65,7 @@ __all__ = [
     "LedgerSettings",
     "LedgerStatus",
     "LogNameChanged",
+    "LogUnknown",
     "NotSigned",
     "NoteInvalid",
     "Piece",
@@ -65,26 +76,40 @@ __all__ = [
     "QueryFailed",
     "QueryRefused",
     "Reader",
+    "Seen",
+    "SizeConflict",
     "StoreBusy",
     "StoreError",
     "StoreMissing",
     "StoreUnavailable",
+    "Submission",
+    "SubmissionInvalid",
     "TenantInvalid",
     "TenantStatus",
     "Told",
     "TraceIdInvalid",
     "Undecodable",
+    "UnsignedByLog",
+    "VerifierKey",
+    "WitnessKey",
+    "WitnessedLog",
     "cell",
+    "check_growth",
     "check_standing",
+    "cosign",
+    "create_file",
     "document",
     "event_columns",
     "item",
     "joined",
     "json_piece",
     "lines",
+    "own_logs",
     "quarantined",
     "read_quarantined",
+    "read_submission",
     "read_trace_id",
+    "read_vkeys",
     "receipt_of",
     "shown",
     "tells_again",

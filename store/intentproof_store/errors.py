@@ -10,7 +10,12 @@
   + NoteInvalid             a signed note, its key or its signature does not hold
   + FrameInvalid            bytes that are not a whole, unaltered hot frame
     + FrameTorn             the file ends within it
+  + PolicyInvalid           a trust policy that breaks its format; names the line
   + ProofInvalid            a Merkle proof does not hold
+  + SubmissionInvalid       a witness's request that cannot be read
+  + LogUnknown              a checkpoint of an origin that the witness has no key of
+  + UnsignedByLog           a checkpoint that no key of its origin signed
+  + SizeConflict            a proof from another size than the witness cosigned last, or a fork
   + ReceiptInvalid          bytes that are no receipt, or tell of another event than they prove
   + EventUnknown            no event of that id
   + NotSigned               no checkpoint covers the event yet
@@ -21,12 +26,12 @@
   + QueryFailed             the SQL engine could not run it
   + StoreMissing            no store where one was looked for
   + TraceIdInvalid          not a trace id
+  + RequestInvalid          an order to erase, retain or hold that cannot be carried out as it is
+  + Held                    a legal hold covers what was to be erased or dropped
   + PeriodInvalid           not a period A..B
   + NothingKnown            no event of what was asked for
   + BundleInvalid           bytes that are no bundle, or one that does not prove what it says
   + BundleRefused           a bundle that cannot be made: too large, or a key is not at hand
-  + RequestInvalid          an order to erase, retain or hold that cannot be carried out as it is
-  + Held                    a legal hold covers what was to be erased or dropped
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -65,6 +70,16 @@ class NoteInvalid(StoreError, ValueError):
     """A signed note that is malformed, or that no trusted key signed."""
 
 
+class PolicyInvalid(StoreError, ValueError):
+    """A trust policy that breaks its format; the message names the line, 0 for the whole file."""
+
+    exit_code = 6
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"policy, line {line}: {message}" if line else f"policy: {message}")
+        self.line = line
+
+
 class FrameInvalid(StoreError, ValueError):
     """Bytes that are not a whole hot frame, or whose checksum or MAC does not hold."""
 
@@ -75,6 +90,34 @@ class FrameTorn(FrameInvalid):
 
 class ProofInvalid(StoreError, ValueError):
     """An inclusion or consistency proof that does not hold."""
+
+
+class SubmissionInvalid(StoreError, ValueError):
+    """A request to a witness that is malformed."""
+
+
+class LogUnknown(StoreError, ValueError):
+    """A checkpoint of a log that the witness was not told of."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"no key of the log {origin!r} is known here")
+
+
+class UnsignedByLog(StoreError, ValueError):
+    """A checkpoint that is not signed by its log."""
+
+    def __init__(self, origin: str, reason: str) -> None:
+        super().__init__(f"not signed by {origin!r}: {reason}")
+
+
+class SizeConflict(StoreError, ValueError):
+    """The witness cosigned another size last; with `is_fork`, this size with another root."""
+
+    def __init__(self, size: int, *, is_fork: bool = False) -> None:
+        what = "with another root" if is_fork else "last"
+        super().__init__(f"a checkpoint of size {size} was cosigned {what}")
+        self.size = size
+        self.is_fork = is_fork
 
 
 class ReceiptInvalid(StoreError, ValueError):

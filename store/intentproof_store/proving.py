@@ -9,6 +9,7 @@ from intentproof_schemas import WRITER, context_text, payload_text
 
 from .checkpoints import checkpoint_sizes
 from .columns import COLUMNS
+from .cosigned import best_checkpoint, cosigned_note
 from .errors import (
     CheckpointUnknown,
     EventUnknown,
@@ -43,7 +44,10 @@ class Places:
 
 
 def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
-    """The receipt of an event under the newest checkpoint of its log. Blocks on the disk.
+    """The receipt of an event under a checkpoint of its log. Blocks on the disk.
+
+    It is the one over the event that most witnesses cosigned, of equals the newest, and carries the
+    cosignatures that are at hand.
 
     It was verified before it is given out. Raises EventUnknown; NotSigned where no checkpoint
     covers the event yet; StoreMissing, TenantInvalid, HomeInvalid; ProofInvalid where the store
@@ -59,11 +63,11 @@ def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
         raise EventUnknown(event_id)
     (row,) = rows
     folder = Layout(places.store).log(tenant, row["writer"])
-    size = max(checkpoint_sizes(folder), default=0)
+    size = best_checkpoint(folder, row["log_index"])
     if size <= row["log_index"]:
         raise NotSigned(event_id)
     nodes = TileNodes(folder, size)
-    receipt = receipt_of_row(row, nodes, size=size, checkpoint=_note(folder, size))
+    receipt = receipt_of_row(row, nodes, size=size, checkpoint=cosigned_note(folder, size))
     keys = () if places.home is None else trusted_keys(places.home)
     return _checked(receipt, keys)
 
@@ -135,14 +139,10 @@ def extension_of(
         raise CheckpointUnknown(tenant, writer, old_size, size)
     try:
         proof = consistency_proof(old_size, size, TileNodes(folder, size).node)
-        extension = Extension(old_size, tuple(proof), _note(folder, size))
-        known = read_checkpoint(_note(folder, old_size))
+        extension = Extension(old_size, tuple(proof), cosigned_note(folder, size))
+        known = read_checkpoint(cosigned_note(folder, old_size))
         keys = () if places.home is None else trusted_keys(places.home)
         verify_extension(extension, known=known, keys=keys)
     except StoreError as error:
         raise ProofInvalid(_unproved(f"that {size} leaves extend {old_size}", error)) from error
     return extension
-
-
-def _note(folder: Path, size: int) -> bytes:
-    return (folder / f"checkpoint.{size}").read_bytes()

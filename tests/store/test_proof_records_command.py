@@ -88,7 +88,7 @@ def test_a_store_is_still_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--key", "k"), ("--known", "c"), ("--tenant", "t"), ("--sealed",)]
+    "flags", [("--key", "k"), ("--known", "c"), ("--policy", "p"), ("--tenant", "t"), ("--sealed",)]
 )
 def test_a_flag_that_would_be_ignored_is_refused(tmp_path: Path, flags: tuple[str, ...]) -> None:
     """A flag of stores and receipts promises a check that proof records do not get."""

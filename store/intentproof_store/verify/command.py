@@ -6,11 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from ..errors import HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid
 from .file_command import run_file
-from .judge import VerifyRequest, verify_store
+from .judge import verify_store
 from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
+from .trust import VerifyRequest
+from .witnessed import witnessed_lines
 
 _INVALID_INPUT = 6
 _BAR = 30
@@ -19,7 +21,7 @@ _PROBLEMS_SHOWN = 20
 _WORDS = {
     Outcome.VERIFIED: "of what was signed, nothing was altered, removed, inserted or moved",
     Outcome.UNANCHORED: "consistent, but nothing from outside vouches for it: "
-    "give --key or --known",
+    "give --key, --known or --policy, or see which witnesses are missing",
     Outcome.INCOMPLETE: "what is there holds, but something is missing or unsigned",
     Outcome.TAMPERED: "bytes contradict what was signed",
     Outcome.FORK: "two signed statements cannot both be true",
@@ -42,6 +44,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
     add_record_flags(parser)
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="a C2SP tlog-policy: logs, witnesses and quorum"
+    )
     parser.set_defaults(run=run)
 
 
@@ -61,11 +66,12 @@ def run(args: argparse.Namespace) -> int:
         sealed=args.sealed,
         keys=args.key,
         known=args.known,
+        policy=args.policy,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (HomeInvalid, NoteInvalid, TenantInvalid) as error:
+    except (HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -97,6 +103,7 @@ def _print_report(report: Report) -> None:
             lines.append(f"    erased, as the log says: {', '.join(gone)}")
         if log.hash_only:
             lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
+        lines += witnessed_lines(log)
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"

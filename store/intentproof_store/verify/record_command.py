@@ -21,7 +21,8 @@ from .bundle_command import looks_like_bundle
 
 _OK = 0
 _UNSIGNED_LIST = "nobody looked at who signed the revocation list: --revocation-key asks"
-_OURS = ("tenant", "sealed", "key", "known")  # flags of stores, receipts and consistency proofs
+# Flags of stores, bundles, receipts and consistency proofs.
+_OURS = ("tenant", "sealed", "key", "known", "policy", "period")
 
 
 def add_record_flags(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +102,7 @@ def _check_flags(args: argparse.Namespace) -> None:
     if args.revocation_key is not None and args.revocation_list is None:
         raise Unreadable("--revocation-key needs --revocation-list, the list that it signed")
     for name in _OURS:
-        if getattr(args, name):
+        if getattr(args, name, None):
             raise Unreadable(
                 f"--{name} is for stores and receipts; proof records take --signatures "
                 "--public-key, --chain, --bundle, --head and --strict"
