@@ -64,7 +64,7 @@ PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
         (
             *("columns", "cosignature", "cosigned", "errors", "extension", "files", "frames"),
-            *("layout", "merkle", "note", "policy", "ranges", "receipt"),
+            *("layout", "merkle", "note", "period", "policy", "ranges", "receipt"),
         )
     ),
     **dict.fromkeys(f"bundle.{name}" for name in ("archive", "content", "files", "proof")),
@@ -80,7 +80,7 @@ PURE: dict[str, set[str] | None] = {
 }
 PENS = (
     *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
-    *("rows", "leafcolumns", "textcolumns", "events", "arrivals"),
+    *("rows", "leafcolumns", "textcolumns", "events", "arrivals", "rounds", "rotation"),
 )
 
 

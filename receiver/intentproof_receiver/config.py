@@ -60,6 +60,7 @@ class Config:
     seal_bytes: int = _number(64 * _MIB, _MIB, 16 * 1024 * _MIB)
     seal_seconds: float = _number(900.0, 1, 86_400)
     checkpoint_seconds: float = _number(60.0, 1, 86_400)
+    heartbeat_seconds: float = _number(3600.0, 3600, 86_400)
 
     @property
     def hot_folder(self) -> Path:

@@ -182,6 +182,7 @@ def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:
         seal_bytes=config.seal_bytes,
         seal_seconds=config.seal_seconds,
         checkpoint_seconds=config.checkpoint_seconds,
+        heartbeat_seconds=config.heartbeat_seconds,
         new_writer=new_writer,
     )
 

@@ -23,6 +23,7 @@ from ..layout import TILE_LEVELS
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
 from .erased import Claims, check_erased, claims_of, tell_missing
+from .life import Life
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
@@ -133,6 +134,7 @@ def check_log(
         report, (*gathered.sealed, *gathered.hot), folders.quarantine, claims.quarantined
     )
     tell_losses(report, (*gathered.sealed, *gathered.hot))
+    report.life = Life.of(pieces, report.checkpoint_size, signed)
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
     if not any(problem.code not in _REMARKS for problem in report.problems):

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from .life import Life
+
 
 class Outcome(Enum):
     """What was found; the first that applies, in this order."""
@@ -39,6 +41,8 @@ _TAMPERED = frozenset(
         "frame_forged",
         "genesis_differs",
         "hot_differs",
+        "key_given_up",
+        "key_not_named",
         "key_invalid",
         "leaf_invalid",
         "leaf_misplaced",
@@ -51,6 +55,7 @@ _TAMPERED = frozenset(
         "receipt_differs",
         "report_differs",
         "root_differs",
+        "rotation_invalid",
         "sha256_differs",
         "tile_differs",
         "unknown_member",
@@ -63,15 +68,19 @@ _INCOMPLETE = frozenset(
         "behind_known",
         "empty_store",
         "frame_damaged",
+        "heartbeat_missing",
         "leaves_missing",
         "log_missing",
         "no_checkpoint",
         "not_a_segment",
         "overlap",
+        "period_not_covered",
         "quarantine_missing",
         "unknown_tenant",
         "unsigned_file",
         "unsigned_sealed",
+        "writer_behind",
+        "writer_missing",
         "wrong_rows",
     )
 )
@@ -136,6 +145,7 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    life: Life = field(default_factory=Life)
     erased: dict[str, int] = field(default_factory=dict)
     hash_only: int = 0
     anchor_size: int = 0
@@ -167,6 +177,7 @@ class Report:
     outcome: Outcome
     anchor: str
     logs: list[LogReport]
+    period: dict[str, str] | None = None
 
     @property
     def events_verified(self) -> int:
@@ -175,13 +186,14 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """The JSON of `verify` (contract §7)."""
-        return {
+        document = {
             "ok": self.outcome is Outcome.VERIFIED,
             "outcome": self.outcome.value,
             "anchor": self.anchor,
             "logs": [log.document() for log in self.logs],
             "events_verified": self.events_verified,
         }
+        return document if self.period is None else document | {"period": self.period}
 
 
 def outcome_of(logs: list[LogReport]) -> Outcome:

@@ -15,6 +15,7 @@ from ..merkle import HASH_BYTES
 from ..rowcheck import BatchReport, Erased, check_batch
 from ..segments import file_sha256
 from .event_ids import Marker, Words
+from .life import LIFE_KINDS, Array, LifeLeaf, Run, life_leaf, runs_of
 from .report import Problem
 from .windows import Windows, check_windows
 
@@ -22,6 +23,7 @@ _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
 _BATCH_ROWS = 20_000
 _ABSENT = bytes(HASH_BYTES)
 _TOLD_KINDS = ("genesis", "erasure", "retention", "quarantine", "gap")
+_READ_KINDS = tuple(dict.fromkeys((*_TOLD_KINDS, *LIFE_KINDS)))
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class SegmentTask:
     day: str
     sha256: str
     seed: int
+    timed: bool = False
     windows: Windows | None = None
 
 
@@ -48,6 +51,9 @@ class LeavesReport:
     erased: list[Erased] = field(default_factory=list)
     details: list[tuple[int, str, str]] = field(default_factory=list)
     taken: int = 0
+    life: list[LifeLeaf] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    moments: list[tuple[Array, Array]] = field(default_factory=list)
     marks: list[tuple[Words, Words]] = field(default_factory=list)
 
     @classmethod
@@ -116,13 +122,29 @@ class LeavesReport:
             message = f"a leaf of a kind that this verifier does not know: {kind!r}"
             self.problems.append(Problem("unknown_kind", message, file, index))
         self.erased.extend(checked.erased)
-        told = batch.filter(pc.is_in(batch.column("kind"), value_set=pa.array(_TOLD_KINDS)))
+        told = batch.filter(pc.is_in(batch.column("kind"), value_set=pa.array(_READ_KINDS)))
         for leaf, index in zip(
             told.column("leaf").to_pylist(), told.column("log_index").to_pylist(), strict=True
         ):
             # From the hashed bytes, never from a column beside them.
             members = _members(leaf)
-            self.details.append((index, members.get("kind", ""), members.get("detail", "{}")))
+            kind = members.get("kind", "")
+            if kind in _TOLD_KINDS:
+                self.details.append((index, kind, members.get("detail", "{}")))
+            if kind in LIFE_KINDS and (lived := life_leaf(index, members)) is not None:
+                self.life.append(lived)
+
+    def add_times(self, batch: pa.RecordBatch) -> None:
+        """Take the times at which leaves were received."""
+        indexes, received_ns = batch.column("log_index"), batch.column("received_ns")
+        if not indexes.null_count and not received_ns.null_count:
+            self.moments.append((indexes.to_numpy(), received_ns.to_numpy()))
+
+    def settle_times(self) -> None:
+        """Keep of the times what they say of silences."""
+        if self.moments:
+            indexes, times = (np.concatenate(each) for each in zip(*self.moments, strict=True))
+            self.runs, self.moments = runs_of(indexes, times), []
 
 
 def _members(leaf: bytes | None) -> dict[str, str]:
@@ -170,9 +192,12 @@ def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
             rows = batch.cast(SEGMENT_SCHEMA)
             checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
             report.add(rows, checked, file, marker=marker)
+            if task.timed:
+                report.add_times(rows)
             check_windows(report, task.windows, rows, file)
             _check_dates(task, report, rows)
             before = _check_order(report, rows, before, file)
+    report.settle_times()
 
 
 def _of_later_version(parquet: pq.ParquetFile) -> bool:

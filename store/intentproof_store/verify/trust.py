@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..identity import last_checkpoints, read_hot_key, trusted_keys
 from ..note import Checkpoint, VerifierKey
+from ..period import Period
 from ..policy import Policy
 from .event_ids import new_seed
 from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
@@ -25,6 +26,7 @@ class VerifyRequest:
     keys: Path | None = None
     known: Path | None = None
     policy: Path | None = None
+    period: Period | None = None
     processes: int = 1
 
 
