@@ -34,6 +34,7 @@ from intentproof_store.note import Checkpoint, VerifierKey, sign_note
 from intentproof_store.proofs import consistency_proof, inclusion_proof
 from intentproof_store.receipt import Half, Receipt
 from intentproof_store.verify.bundle_check import judge_bundle
+from intentproof_store.verify.bundle_trust import Trusted
 from intentproof_store.verify.command import register as register_verify
 from intentproof_store.verify.report import Outcome
 
@@ -51,12 +52,16 @@ Run = Callable[..., tuple[int, str, str]]
 
 @dataclass
 class MemoryLog:
-    """A log of a tenant and writer, signed with a key; leaves may be anything."""
+    """A log of a tenant and writer, signed with a key; leaves may be anything.
+
+    `cosigned` has the lines of witnesses under checkpoints, by size.
+    """
 
     origin: str = ORIGIN
     key: Ed25519PrivateKey = KEY
     leaves: list[bytes] = field(default_factory=list)
     halves: list[tuple[Half, Half]] = field(default_factory=list)
+    cosigned: dict[int, bytes] = field(default_factory=dict)
 
     def add(self, one: ExecutionEvent, kind: str = "event", tenant: str = TENANT) -> None:
         """Append an event, with salts that follow from its place."""
@@ -83,7 +88,8 @@ class MemoryLog:
         return Checkpoint(self.origin, size, root_of([leaf_hash(x) for x in self.leaves[:size]]))
 
     def note(self, size: int) -> bytes:
-        return sign_note(self.checkpoint(size).text(), name=self.origin, key=self.key)
+        signed = sign_note(self.checkpoint(size).text(), name=self.origin, key=self.key)
+        return signed + self.cosigned.get(size, b"")
 
     def receipt(self, index: int, size: int) -> Receipt:
         context, payload = self.halves[index]
@@ -172,7 +178,7 @@ def mended(files: Mapping[str, bytes]) -> Files:
 
 def code_of(raw: bytes, *, keys: Sequence[VerifierKey] = (VKEY,)) -> str:
     """The first problem code of a bundle, or its outcome where it has none."""
-    report, _ = judge_bundle(raw, keys=keys)
+    report, _ = judge_bundle(raw, Trusted(keys))
     codes = [problem.code for log in report.logs for problem in log.problems]
     assert (report.outcome is Outcome.VERIFIED) == (not codes)
     return codes[0] if codes else report.outcome.value

@@ -18,7 +18,7 @@ from ..http_listener import HttpServer, bind
 from ..logs import configure, log
 from ..tls import Certificates, tls_files
 from .app import Witness, make_app
-from .key import load_cosigner
+from .key import STATE_FILE, load_cosigner
 from .logs import KnownLogs
 from .state import WitnessState
 
@@ -26,7 +26,6 @@ _OK = 0
 _ADDRESS = "127.0.0.1:4319"
 _CONNECTIONS_MAX = 256
 _DRAIN_SECONDS = 10
-STATE_FILE = "witness.sqlite"
 _log = logging.getLogger(__name__)
 
 

@@ -13,10 +13,10 @@ import zstandard
 
 from ..errors import BundleInvalid
 
-UNPACKED_BYTES_MAX = 512 << 20
-PACKED_BYTES_MAX = 512 << 20
+UNPACKED_BYTES_MAX = 256 << 20
+PACKED_BYTES_MAX = 256 << 20
 WINDOW_BYTES_MAX = 128 << 20  # the memory that a frame may ask of whoever reads it
-MEMBERS_MAX = 500_000
+MEMBERS_MAX = 250_000
 
 _BLOCK = 512
 _NAME_BYTES_MAX = 100

@@ -7,7 +7,7 @@ events/<n>.context, .payload        what each half's commitment hashes: domain, 
 proofs/<n>.tlog-proof               C2SP tlog-proof: a receipt that holds the halves back
 logs/<writer>/checkpoint.<size>     the signed checkpoint, with the cosignatures that were kept
 logs/<writer>/growth.<a>-<b>        the consistency proof from checkpoint a to checkpoint b
-logs/<writer>/anchor.<size>.…       time stamps, as they were kept
+logs/<writer>/anchor.<size>.…       time stamps and what leads to them, as they were kept
 keys/<hex8>.vkey                    the logs' public keys, by key id
 ```
 The halves are files of their own, so that `sha256sum` of one is the number in the leaf, and a
@@ -32,7 +32,7 @@ _WRITER = r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}"
 _EVENT = re.compile(r"(?:events|proofs)/([0-9]{6})\.(?:leaf|context|payload|tlog-proof)")
 _LOG = re.compile(
     rf"logs/({_WRITER})/(checkpoint\.{_SIZE}|growth\.{_SIZE}-{_SIZE}"
-    rf"|anchor\.{_SIZE}\.[a-z0-9.-]{{1,20}})"
+    rf"|anchor\.{_SIZE}\.[0-9a-f]{{16}}(?:\.tsr)?)"
 )
 _KEY = re.compile(r"keys/([0-9a-f]{8})\.vkey")
 _FOLLOWS = re.compile(

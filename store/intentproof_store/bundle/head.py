@@ -9,7 +9,7 @@ from ..errors import BundleInvalid
 
 VERSION = "intentproof.bundle.v1"
 FILE = "bundle.json"
-EVENTS_MAX = 100_000
+EVENTS_MAX = 50_000
 ASKED_BY = ("trace_id", "correlation_id", "period")
 _MEMBERS = {"asked", "disputed", "events", "tenant", "v", "without"}
 _PAYLOAD = "payload"

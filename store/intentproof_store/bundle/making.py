@@ -1,13 +1,15 @@
 """Making a bundle of a store. Blocks on the disk; the store is read, never written."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints import checkpoint_sizes
+from ..cosigned import cosignature_files, cosigned_note
 from ..errors import BundleInvalid, BundleRefused, NotSigned, ProofInvalid
 from ..export import Export, put
 from ..identity import trusted_keys
@@ -24,8 +26,7 @@ from .head import EVENTS_MAX, Head
 from .proof import prove
 
 _PLAIN = ".tar"
-_COSIGNATURE = re.compile(r"checkpoint\.[0-9]+\.[0-9a-f]{8}")
-_STAMP = re.compile(r"(anchor\.[0-9]+\.[0-9a-f]{16})(?:\.tsr)?")
+_STAMP = re.compile(r"(anchor\.([0-9]+)\.[0-9a-f]{16})(?:\.tsr)?")
 Row = dict[str, Any]
 
 
@@ -57,7 +58,7 @@ def _content(export: Export) -> Content:
     layout = Layout(export.places.store)
     folders = {writer: _LogFolder(layout.log(export.tenant, writer)) for writer in _writers(told)}
     rows = _rows(export, told)
-    events = [_receipt(row, folders[row["writer"]]) for row in rows]
+    events = [folders[row["writer"]].receipt(row) for row in rows]
     if export.without_payload:
         events = [replace(receipt, payload=None) for receipt in events]
     logs = {
@@ -100,65 +101,57 @@ def _rows(export: Export, told: Sequence[Told]) -> Iterator[Row]:
 class _LogFolder:
     """One log: which of its checkpoints the bundle takes, and what proves an event under it.
 
-    That is the newest one that somebody outside cosigned or time-stamped, for what it covers, and
-    the newest of all for what came later.
+    That is, of those that cover the event, the one that most witnesses cosigned; of equals one
+    with a time stamp, and of these the newest.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sizes = checkpoint_sizes(folder)
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        self._beside = {size: _beside(names, size) for size in self._sizes}
-        self._vouched = max((size for size in self._sizes if self._beside[size]), default=0)
-        self._used: dict[int, TileNodes] = {}
+        cosignatures = cosignature_files(folder)
+        self._stamps = _stamps(folder)
+        ranks = (
+            (len(cosignatures.get(size, ())), size in self._stamps, size)
+            for size in reversed(self._sizes)
+        )
+        # The nth is the best of the nth checkpoint and all newer ones.
+        self._best = [size for _, _, size in accumulate(ranks, max)][::-1]
+        self._used: dict[int, tuple[TileNodes, bytes]] = {}
 
-    def nodes(self, row: Row) -> tuple[TileNodes, int]:
-        """The tree under which to prove a row, and its size. Raises NotSigned."""
-        newest = max(self._sizes, default=0)
-        size = self._vouched if row["log_index"] < self._vouched else newest
-        if size <= row["log_index"]:
+    def receipt(self, row: Row) -> Receipt:
+        """The receipt of a row. Raises NotSigned, ProofInvalid."""
+        at = bisect_right(self._sizes, row["log_index"])
+        if at == len(self._sizes):
             raise NotSigned(row["event_id"])
-        return self._used.setdefault(size, TileNodes(self._folder, size)), size
-
-    def note(self, size: int) -> bytes:
-        """A checkpoint, with the lines of the cosignatures that are kept beside it."""
-        lines = {_line(self._folder / name) for name in self._beside[size] if _is_line(name)}
-        raw = (self._folder / f"checkpoint.{size}").read_bytes()
-        return raw + b"".join(sorted(line for line in lines if line not in raw))
+        size = self._best[at]
+        if size not in self._used:
+            note = cosigned_note(self._folder, size)
+            self._used[size] = TileNodes(self._folder, size), note
+        nodes, note = self._used[size]
+        return receipt_of_row(row, nodes, size=size, checkpoint=note)
 
     def files(self, places: Places, tenant: str) -> Iterator[tuple[str, bytes]]:
-        """The log's files in a bundle. Asked for when every event has its proof."""
-        for size in self._used:
-            yield f"checkpoint.{size}", self.note(size)
-            for name in self._beside[size]:
-                if not _is_line(name):
-                    yield name, (self._folder / name).read_bytes()
+        """The log's files in a bundle. Asked for when every event has its receipt."""
+        for size, (_, note) in self._used.items():
+            yield f"checkpoint.{size}", note
+            for path in self._stamps.get(size, ()):
+                yield path.name, path.read_bytes()
         for old, new in pairwise(sorted(self._used)):
             growth = extension_of(places, tenant, self._folder.name, old_size=old, size=new)
-            yield f"growth.{old}-{new}", replace(growth, checkpoint=self.note(new)).encode()
+            _, note = self._used[new]
+            yield f"growth.{old}-{new}", replace(growth, checkpoint=note).encode()
 
 
-def _beside(names: Collection[str], size: int) -> list[str]:
-    """What is kept beside a checkpoint: cosignatures, and time stamps with what leads to them."""
-    of_size = [name for name in names if name.split(".")[1:2] == [str(size)]]
-    stamps = [(name, found[1]) for name in of_size if (found := _STAMP.fullmatch(name))]
-    whole = [name for name, stem in stamps if stem in names and f"{stem}.tsr" in names]
-    return [name for name in of_size if _is_line(name)] + whole
-
-
-def _is_line(name: str) -> bool:
-    """Whether a file is the line of a cosignature (contract §4)."""
-    return _COSIGNATURE.fullmatch(name) is not None
-
-
-def _line(path: Path) -> bytes:
-    raw = path.read_bytes()
-    return raw if raw.endswith(b"\n") else raw + b"\n"
-
-
-def _receipt(row: Row, folder: _LogFolder) -> Receipt:
-    nodes, size = folder.nodes(row)
-    return receipt_of_row(row, nodes, size=size, checkpoint=folder.note(size))
+def _stamps(folder: Path) -> dict[int, list[Path]]:
+    """Time stamps, each with what leads to it, by the size of their checkpoint. Reads names."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = {path.name for path in paths}
+    found: dict[int, list[Path]] = {}
+    for path in paths:
+        stamp = _STAMP.fullmatch(path.name)
+        if stamp is not None and {stamp[1], f"{stamp[1]}.tsr"} <= names:
+            found.setdefault(int(stamp[2]), []).append(path)
+    return found
 
 
 def _keys(places: Places, logs: Mapping[str, Mapping[str, bytes]]) -> tuple[VerifierKey, ...]:

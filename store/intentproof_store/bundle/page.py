@@ -87,38 +87,71 @@ def _rows(bundle: ProvedBundle) -> Iterator[str]:
         span, parent = (f"{trace} {name}" if name else "" for name in names)
         return span, parent
 
-    known = {leaf["event_id"] for leaf in _conflicts(bundle)}
-    for depth, (place, proved) in span_tree(placed, ids):
-        disputed = place in bundle.content.head.disputed or proved.leaf["event_id"] in known
-        yield from _row(bundle, place, depth, disputed=disputed)
+    disputed, conflicting = _tellings(bundle)
+    for depth, (place, _) in span_tree(placed, ids):
+        yield from _row(bundle, place, depth, _mark(place, disputed, conflicting))
 
 
-def _conflicts(bundle: ProvedBundle) -> Iterator[dict[str, str]]:
-    return (proved.leaf for proved in bundle.events if proved.leaf["kind"] == "conflict")
+def _tellings(bundle: ProvedBundle) -> tuple[set[int], set[int]]:
+    """Places of events that are disputed, and of those that tell another content (contract §4).
+
+    Of several tellings of one event the first that was received is the event.
+    """
+    tellings: dict[tuple[str, str], list[int]] = {}
+    for place, proved in enumerate(bundle.events):
+        key = (proved.leaf.get("trace_id", ""), proved.leaf["event_id"])
+        tellings.setdefault(key, []).append(place)
+    conflicting = {
+        place for place, proved in enumerate(bundle.events) if proved.leaf["kind"] == "conflict"
+    }
+    disputed = set(bundle.content.head.disputed)
+    for places in tellings.values():
+        if len(places) > 1:
+            first, *_ = sorted(places, key=lambda place: _received(bundle.events[place]))
+            conflicting |= {*places} - {first}
+            disputed.add(first)
+    return disputed - conflicting, conflicting
 
 
-def _row(bundle: ProvedBundle, place: int, depth: int, *, disputed: bool) -> Iterator[str]:
+def _received(proved: Proved) -> tuple[bool, int, str, int]:
+    leaf = proved.leaf
+    return leaf["kind"] == "conflict", int(leaf["received_ns"]), leaf["writer"], proved.index
+
+
+def _mark(place: int, disputed: set[int], conflicting: set[int]) -> str:
+    if place in conflicting:
+        return '<b class="bad">a conflicting second telling</b>'
+    if place in disputed:
+        return '<b class="bad">disputed: told again with other content</b>'
+    return ""
+
+
+def _row(bundle: ProvedBundle, place: int, depth: int, mark: str) -> Iterator[str]:
     proved = bundle.events[place]
     leaf = proved.leaf
     started, completed = int(leaf["started_ns"]), int(leaf["completed_ns"])
     gone = "held back" if bundle.content.head.without_payload else "erased"
     yield f'<tr class="{"error" if leaf["status"] == "error" else "ok"}">'
     yield f"<td>{number(place)}</td>"
-    yield f"<td>{timestamp(microseconds(started))}</td>"
+    yield f"<td>{timestamp(microseconds(started))}"
+    received = timestamp(microseconds(int(leaf["received_ns"])))
+    yield f'<div class="small">received<br>{received}</div></td>'
     yield f"<td>{duration_ms(started, completed):.3f} ms</td>"
     yield f'<td class="d{min(depth, _DEPTH_MAX)}">{_meant(proved)}</td>'
     yield f"<td>{_text(leaf['action'])}{_member(proved, 'inputs', gone)}</td>"
     yield f"<td>{_text(leaf['status'])}{_result(proved, gone)}</td>"
-    yield "<td>" + ", ".join(_states(proved, gone, disputed=disputed))
-    yield f'<div class="small">leaf {proved.index} of {_text(proved.checkpoint.origin)}</div>'
+    yield "<td>" + ", ".join(_states(proved, gone, mark))
+    under = f"of {proved.checkpoint.size}, log {_text(leaf['writer'])}"
+    yield f'<div class="small">leaf {proved.index} {under}</div>'
     yield "</td></tr>"
 
 
 def _meant(proved: Proved) -> str:
     if proved.context is None:
         return '<i class="gone">erased</i>'
-    intent = proved.context.get("intent")
-    return _text(intent if isinstance(intent, str) else "")
+    intent, correlation = (str(proved.context.get(n, "")) for n in ("intent", "correlationId"))
+    below = f'<div class="small">for {_text(correlation)}</div>' if correlation else ""
+    return _text(intent) + below
 
 
 def _result(proved: Proved, gone: str) -> str:
@@ -136,13 +169,11 @@ def _member(proved: Proved, name: str, gone: str) -> str:
     return f'<div class="small">{name}: {value}</div>'
 
 
-def _states(proved: Proved, gone: str, *, disputed: bool) -> Iterator[str]:
+def _states(proved: Proved, gone: str, mark: str) -> Iterator[str]:
     """The state of proof in words, the good one first."""
     yield "<b>proved</b>"
-    if proved.leaf["kind"] == "conflict":
-        yield '<b class="bad">a conflicting second telling</b>'
-    elif disputed:
-        yield '<b class="bad">disputed: told again with other content</b>'
+    if mark:
+        yield mark
     if proved.leaf["provenance"] == "observed":
         yield "intent not declared, but taken from the call's description"
     if proved.context is None:

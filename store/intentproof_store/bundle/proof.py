@@ -34,6 +34,15 @@ class Log:
         """The largest."""
         return self.checkpoints[-1][0]
 
+    @property
+    def all(self) -> list[Checkpoint]:
+        """Every checkpoint, the oldest first."""
+        return [checkpoint for checkpoint, _ in self.checkpoints]
+
+    def file_of(self, raw: bytes) -> str:
+        """The name of the file that holds a note."""
+        return f"logs/{self.writer}/{_CHECKPOINT}{read_checkpoint(raw).size}"
+
 
 @dataclass(frozen=True)
 class ProvedBundle:

@@ -30,7 +30,6 @@ class Manifest:
     files: dict[str, str]
     digest: str
     signatures: tuple[Detached, ...]
-    unknown: tuple[str, ...]
 
 
 def read_manifest(raw: bytes, *, strict: bool) -> Manifest:
@@ -58,7 +57,7 @@ def read_manifest(raw: bytes, *, strict: bool) -> Manifest:
         )
     if not files:
         raise NotVerified(f"{MANIFEST} lists no files: there is nothing to verify")
-    return Manifest(files, digest, signatures, tuple(members.unknown))
+    return Manifest(files, digest, signatures)
 
 
 def _signed(members: Members) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from intentproof_schemas import microseconds, timestamp
 
 from ..bundle.archive import PACKED_BYTES_MAX, UNPACKED_BYTES_MAX, is_archive
 from ..bundle.proof import ProvedBundle
-from ..note import Checkpoint, VerifierKey
 from ..present import cell, shown
 from ..receipt import Proved
 from .bundle_check import judge_bundle
+from .bundle_trust import Trusted
 from .report import Outcome, Report
+from .witnessed import witnessed_lines
 
 _HEAD_BYTES = 512
 _EVENTS_SHOWN = 20
@@ -21,7 +22,7 @@ _WORDS = {
     Outcome.VERIFIED: "these events stand in the log as they were signed, and report.html says "
     "what they say",
     Outcome.UNANCHORED: "the bundle agrees with itself, but nothing from outside vouches for all "
-    "of its checkpoints: give --key or --known",
+    "of its checkpoints: give --key, --known or --policy, or see what is missing",
     Outcome.TAMPERED: "this bundle does not prove what it says",
     Outcome.FORK: "two signed statements cannot both be true",
 }
@@ -36,13 +37,11 @@ def looks_like_bundle(path: Path) -> bool:
         return False  # whoever reads the whole of it says why not
 
 
-def run_bundle(
-    path: Path, *, keys: Sequence[VerifierKey], known: Sequence[Checkpoint], as_json: bool
-) -> int:
+def run_bundle(path: Path, trusted: Trusted, *, as_json: bool) -> int:
     """Verify a bundle and tell; the exit code of contract §7. Raises OSError."""
     with path.open("rb") as file:
         raw = file.read(max(PACKED_BYTES_MAX, UNPACKED_BYTES_MAX) + 1)
-    report, proved = judge_bundle(raw, keys=keys, known=known)
+    report, proved = judge_bundle(raw, trusted)
     if as_json:
         sys.stdout.write(json.dumps(report.document(), indent=2) + "\n")
     else:
@@ -55,6 +54,7 @@ def _lines(report: Report, proved: ProvedBundle | None) -> Iterator[str]:
     for log in report.logs:
         if log.writer:
             yield f"  log: {log.tenant}/{log.writer}, checkpoint over {log.size} leaves"
+        yield from witnessed_lines(log)
         for problem in log.problems:
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"
             where = f" [{problem.file}]" if problem.file else ""

@@ -115,7 +115,11 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
-        gone = [f"{count} {half}s" for half, count in log.erased.items() if count]
+        gone = [
+            f"{count} {half}{'' if count == 1 else 's'}"
+            for half, count in log.erased.items()
+            if count
+        ]
         if gone:
             lines.append(f"    erased, as the log says: {', '.join(gone)}")
         if log.hash_only:

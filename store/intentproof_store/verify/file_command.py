@@ -16,6 +16,7 @@ from ..policy import Policy
 from ..present import shown
 from ..receipt import RECEIPT_BYTES_MAX, Proved, decode_receipt, is_receipt
 from .bundle_command import looks_like_bundle, run_bundle
+from .bundle_trust import Trusted
 from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
 from .policy_check import under_policy
 from .proof_check import judge_extension, judge_receipt
@@ -54,7 +55,7 @@ def run_file(args: argparse.Namespace) -> int:
             keys = policy_keys(policy, keys)
         known = known_checkpoints(args.known, keys)
         if looks_like_bundle(args.path):
-            return run_bundle(args.path, keys=keys, known=known, as_json=args.json)
+            return run_bundle(args.path, Trusted(keys, known, policy), as_json=args.json)
         judged = _judged(args.path, keys, known, policy)
     except (NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid) as error:
         sys.stderr.write(f"verify: {shown(str(error))}\n")

@@ -19,6 +19,7 @@ from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
 from .event_ids import Marker
 from .log_check import Gathered, LogFolders, check_log
+from .moment import at_one_moment
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
 from .period import document
 from .report import LogReport, Outcome, Problem, Report, outcome_of
@@ -33,6 +34,7 @@ _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it sav
 Progress = Callable[[int, int], None]
 
 
+@at_one_moment
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
     """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
 
