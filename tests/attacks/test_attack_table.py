@@ -367,8 +367,8 @@ def test_the_page_has_the_table() -> None:
     for row in ATTACKS:
         auditors = (PINNED, HOLDING, WITNESSED, NOBODY)
         first = auditors.index(row.caught_by)
-        seen_by = ["yes" if place >= first else "–" for place in range(3)]
-        codes = ", ".join(f"`{code}`" for code in sorted(row.codes)) or "–"
+        seen_by = ["yes" if place >= first else "no" for place in range(3)]
+        codes = ", ".join(f"`{code}`" for code in sorted(row.codes)) or "never"
         key = "key" if row.key else ""
         lines.append(f"| {row.name} | {key} | {' | '.join(seen_by)} | {codes} |")
     table = "\n".join(lines)
