@@ -15,7 +15,6 @@ What follows is true of a text that was made of an event's members, each a JSON 
    `2}`. Then what is shown as output is a value and at least one closing brace more: no JSON.
 """
 
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -79,34 +78,37 @@ def _serviced(clear: Mask, rows: pa.RecordBatch) -> None:
     An absent one is not named at all. What the column has stands there without escapes.
     """
     column, attributes = rows.column("service_name"), rows.column("attributes")
-    raw, ends = bytes_of(attributes), ends_of(attributes)
     named = column.is_valid().to_numpy(zero_copy_only=False)
-    has = np.array(_found(column, raw, (ends - ends[0]).tolist()), bool) if named.any() else ~named
-    clear &= has
-    # As many marks as rows with a name, and each of these rows has one: so no row has more.
-    if not has.all() or raw.count(_SERVICE) != np.count_nonzero(named):
+    pieces = bytes_of(attributes).split(_SERVICE)
+    if not _once_in_each(pieces, named, ends_of(attributes)):
         counted = pc.count_substring(attributes.view(pa.binary()), _SERVICE)
         clear &= pc.fill_null(counted, 0).to_numpy(zero_copy_only=False) == named
-    if any(mark in bytes_of(column) for mark in (b'"', b"\\")):
+        named &= clear
+        pieces = bytes_of(attributes.filter(pa.array(named))).split(_SERVICE)
+    texts = bytes_of(column)
+    if b'"' in texts or b"\\" in texts:
         escaped = pc.match_substring_regex(column.view(pa.binary()), rb'["\\]')
         clear &= ~pc.fill_null(escaped, fill_value=False).to_numpy(zero_copy_only=False)
-
-
-def _found(column: pa.Array, raw: bytes, places: list[int]) -> list[bool]:
-    """Whether the attributes of each row, from place to place in `raw`, name its service."""
-    find = raw.find
-    within = pairwise(places)
-    mark = _mark_of_all(column)
-    if mark is not None:
-        return [find(mark, first, end) >= 0 for first, end in within]
-    texts = column.view(pa.binary()).to_pylist()
-    return [
-        text is None or find(_SERVICE + b'"' + text + b'"', first, end) >= 0
-        for text, (first, end) in zip(texts, within, strict=True)
-    ]
-
-
-def _mark_of_all(column: pa.Array) -> bytes | None:
-    """How attributes name the service, where it is the same in all rows."""
     piece = plain_piece(column)
-    return _SERVICE + b'"' + piece.encode() + b'"' if isinstance(piece, str) and piece else None
+    if isinstance(piece, str):
+        value = b'"' + piece.encode() + b'"'
+        right = [after.startswith(value) for after in pieces[1:]]
+    else:
+        values = column.filter(pa.array(named)).view(pa.binary()).to_pylist()
+        right = [
+            after.startswith(b'"' + value + b'"')
+            for after, value in zip(pieces[1:], values, strict=True)
+        ]
+    clear[named] &= np.array(right, bool)
+
+
+def _once_in_each(
+    pieces: list[bytes], named: Mask, ends: "np.ndarray[Any, np.dtype[np.int32]]"
+) -> bool:
+    """Whether what stands between the pieces is once in each named row, and in no other."""
+    if len(pieces) - 1 != np.count_nonzero(named):
+        return False
+    lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+    begins = np.cumsum(lengths + len(_SERVICE))[:-1] - len(_SERVICE) + ends[0]
+    within = (begins >= ends[:-1][named]) & (begins + len(_SERVICE) <= ends[1:][named])
+    return bool(within.all())

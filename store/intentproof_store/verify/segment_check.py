@@ -69,7 +69,9 @@ class LeavesReport:
         if places.min() < 0 or places.max() >= len(self.event_indexes):
             return False
         table = np.frombuffer(self.hashes, np.uint8).reshape(-1, HASH_BYTES)
-        if table[places].any() or len(np.unique(places)) != len(places):
+        free = np.ones(len(self.event_indexes), bool)
+        free[places] = False
+        if len(places) != len(free) - np.count_nonzero(free) or table[places].any():
             return False
         table[places] = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
         self.taken += len(hashes)
