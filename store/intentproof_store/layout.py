@@ -20,7 +20,8 @@ _SEGMENT_NOTE = re.compile(r"segment\.(?P<first>[0-9]{20})-(?P<last>[0-9]{20})-(
 _CHECKPOINT = re.compile(r"checkpoint\.([0-9]{1,20})")
 _DATE_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
 _TENANT_FOLDER = re.compile(r"tenant=(.+)")
-TILE_WIDTH = 256
+TILE_LEVELS = 8  # of the tree in one tile
+TILE_WIDTH = 1 << TILE_LEVELS
 DAY_NS = 86_400 * 10**9
 
 

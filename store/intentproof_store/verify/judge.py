@@ -20,11 +20,13 @@ from ..layout import Layout, check_tenant, parse_segment_file
 from ..note import Checkpoint, VerifierKey
 from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
+from .event_ids import Marker, new_seed
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
 from .outside import known_checkpoints, outside_keys
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .spill import Spill
 
 _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it saves
 Progress = Callable[[int, int], None]
@@ -50,13 +52,17 @@ class _Trust:
     known: tuple[Checkpoint, ...]
     remembered: tuple[Checkpoint, ...]
     hot_key: bytes | None
+    seed: int
 
     def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
         return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
 
 
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
-    """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
+    """Judge a store. Reads it once, in the memory of some segments, however large it is.
+
+    What it must keep of each leaf, some 90 bytes, goes into a file for temporary files without a
+    name once that is over 32 MiB a log. Raises OSError where that disk refuses.
 
     Raises HomeInvalid and NoteInvalid for keys and checkpoints of the caller that cannot be
     read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
@@ -103,7 +109,8 @@ def _trust(request: VerifyRequest) -> _Trust:
         if request.keys is None:
             keys = trusted_keys(request.home)
             remembered = tuple(last_checkpoints(request.home).values())
-    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key)
+    known = known_checkpoints(request.known, keys)
+    return _Trust(keys, known, remembered, hot_key, new_seed())
 
 
 def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:
@@ -141,8 +148,10 @@ def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyReques
     known = (*trust.known, *remembered)
     signed = read_checkpoints(folder, log, keys=trust.keys, known=known)
     suffix = f"/{log.tenant}/{log.writer}"
-    if any(checkpoint.origin.endswith(suffix) for checkpoint in trust.known):
+    known_sizes = [known.size for known in trust.known if known.origin.endswith(suffix)]
+    if known_sizes and not signed.trusted:
         signed.trusted = True
+        signed.vouched = max(known_sizes)
     elif trust.keys and not signed.trusted:
         signed.roots.clear()
         message = "no key that you trust is of this log"
@@ -154,6 +163,7 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
     found: list[LeavesReport] = []
     if request.sealed:
         return found
+    marker = Marker(trust.seed)
     for path, frame in read_hot(request.hot, log.writer):
         if isinstance(frame, Damage):
             if not frame.torn:
@@ -172,7 +182,8 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
             continue
         first = rows.column("log_index")[0].as_py() if rows.num_rows else 0
         leaves = LeavesReport.of(first, rows.num_rows)
-        leaves.add(rows, check_batch(rows, tenant=log.tenant, writer=log.writer), path.name)
+        checked = check_batch(rows, tenant=log.tenant, writer=log.writer)
+        leaves.add(rows, checked, path.name, marker=marker)
         found.append(leaves)
     return sorted(found, key=lambda leaves: leaves.first)
 
@@ -194,7 +205,9 @@ def _tasks(
         reports[writer].problems.append(_file_problem(layout, tenant, problem))
     tasks: dict[str, list[SegmentTask]] = {}
     for segment in segments:
-        task = SegmentTask(segment.path, tenant, segment.name, segment.day, segment.note.sha256)
+        task = SegmentTask(
+            segment.path, tenant, segment.name, segment.day, segment.note.sha256, trust.seed
+        )
         tasks.setdefault(segment.name.writer, []).append(task)
     return tasks
 
@@ -223,9 +236,11 @@ def _check_all(
     checked = _run(tasks, request.processes)
     done = 0
     for log, signed, hot, mine in work:
-        sealed = []
+        spill, sealed = Spill(), []
         for _ in mine:
-            sealed.append(next(checked))
+            leaves = next(checked)
+            leaves.keep(spill)
+            sealed.append(leaves)
             done += 1
             if progress is not None:
                 progress(done, len(tasks))

@@ -9,6 +9,7 @@ The steps, as `check_log` numbers them:
 5. Sealed leaves above every checkpoint have a hot record; leaves under one are all at hand.
 6. The first leaf is the genesis.
 7. Erased halves are named by an erasure or retention leaf; quarantined bytes are whole.
+8. No event stands in the log twice.
 """
 
 import base64
@@ -19,16 +20,16 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..files import read_regular
-from ..layout import TILE_WIDTH, tile_path
+from ..layout import TILE_LEVELS, TILE_WIDTH, tile_path
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
-from .told import check_erased, check_quarantine, tell_losses
+from .spill import Spill
+from .told import check_erased, check_quarantine, check_repeated, tell_losses
 
 _REMARKS = ("unsupported", "unknown_kind", "gap")
-_TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ class _TiledFrontier(Frontier):
         self.size = end
 
     def _keep(self, node: bytes, level: int) -> None:
-        if level and level % _TILE_LEVELS == 0:
-            if level // _TILE_LEVELS > len(self.tiles):
+        if level and level % TILE_LEVELS == 0:
+            if level // TILE_LEVELS > len(self.tiles):
                 self.tiles.append(bytearray())
-            self.tiles[level // _TILE_LEVELS - 1] += node
+            self.tiles[level // TILE_LEVELS - 1] += node
 
 
 class _Walk:
@@ -80,11 +81,11 @@ class _Walk:
 
     def __init__(self) -> None:
         self.frontier = _TiledFrontier()
-        self.leaves = bytearray()
+        self.leaves = Spill()
         self.roots: dict[int, bytes] = {}
 
     @property
-    def levels(self) -> list[bytearray]:
+    def levels(self) -> list[bytearray | Spill]:
         """The hashes of every level of tiles."""
         return [self.leaves, *self.frontier.tiles]
 
@@ -100,7 +101,7 @@ class _Walk:
             while stop is not None and stop <= self.frontier.size:
                 self.roots[stop] = self.frontier.root()
                 stop = next(stops, None)
-        self.leaves += hashes
+        self.leaves.append(hashes)
         return stop
 
 
@@ -120,6 +121,7 @@ def check_log(
         report.problems.extend(leaves.problems)  # what is nearest to the bytes comes first
     pieces = _in_order(report, gathered)  # (1)
     walk = _walk(report, pieces, sizes, folders)  # (2)
+    check_repeated(report, pieces)  # (8)
     if all(leaves.whole for leaves in pieces):  # of a damaged file only itself is to blame
         _check_roots(report, walk, signed, sizes)  # (3)
         _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
@@ -131,7 +133,19 @@ def check_log(
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
     if not any(problem.code not in _REMARKS for problem in report.problems):
-        report.events_verified = _events_below(pieces, report.checkpoint_size)
+        report.events_verified = _events_below(pieces, _vouched(report, signed))
+
+
+def _vouched(report: LogReport, signed: SignedSizes) -> int:
+    """Up to which leaf checkpoints count; what only the store itself vouches for is told."""
+    if signed.vouched is None or signed.vouched >= report.size:
+        return report.checkpoint_size
+    report.beyond = report.size - signed.vouched
+    message = (
+        f"{report.beyond} leaves above the checkpoint that you brought: give --key to judge them"
+    )
+    report.problems.append(Problem("not_vouched", message, log_index=signed.vouched))
+    return signed.vouched
 
 
 def _in_order(report: LogReport, gathered: Gathered) -> list[LeavesReport]:
@@ -207,7 +221,7 @@ def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Seq
     report.anchored = signed.trusted and bool(fitting) and not differing
 
 
-def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:
+def _check_tiles(report: LogReport, levels: Sequence[bytearray | Spill], folder: Path) -> None:
     """Each tile that stands is what the leaves make, as far as the leaves reach."""
     for level, hashes in enumerate(levels):
         for index in range(len(hashes) // (TILE_WIDTH * HASH_BYTES) + 1):

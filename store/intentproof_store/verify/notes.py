@@ -20,10 +20,15 @@ from .report import LogReport, Problem
 
 @dataclass
 class SignedSizes:
-    """Checkpoints of a log by size. `trusted` where a key from outside signed them."""
+    """Checkpoints of a log by size. `trusted` where something from outside vouches for them.
+
+    Where that is no key, but checkpoints that the reader brought along, `vouched` is the size of
+    the largest: what is above it, anybody could have appended.
+    """
 
     roots: dict[int, bytes] = field(default_factory=dict)
     trusted: bool = False
+    vouched: int | None = None
 
 
 def read_checkpoints(

@@ -28,6 +28,7 @@ _TAMPERED = frozenset(
         "column_differs",
         "commitment_differs",
         "erased_without_leaf",
+        "event_repeated",
         "extra_columns",
         "frame_forged",
         "genesis_differs",

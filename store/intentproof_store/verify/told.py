@@ -1,4 +1,4 @@
-"""What leaves tell of other bytes: what was erased, lost, or is in quarantine."""
+"""What leaves tell of other bytes, erased, lost or in quarantine; and what they tell twice."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commit
 
 from ..files import read_regular
 from ..layout import quarantine_file
+from .event_ids import OrderedMarks, repeated_leaves
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
 
@@ -75,3 +76,12 @@ def tell_losses(report: LogReport, pieces: Pieces) -> None:
             named = ", ".join(map(str, lost)) if isinstance(lost, list) and lost else "not known"
             message = f"the receiver lost or set aside hot bytes before this; leaves: {named}"
             report.problems.append(Problem("gap", message, log_index=index))
+
+
+def check_repeated(report: LogReport, pieces: Pieces) -> None:
+    """An event stands in its log once: the same again is a duplicate, which has no leaf."""
+    kept = [leaves.ordered for leaves in pieces if leaves.ordered is not None]
+    hot = OrderedMarks.of([each for leaves in pieces for each in leaves.marks])
+    for first, again in sorted(repeated_leaves([*kept, hot])):
+        message = f"the event at leaf {first} is there again"
+        report.problems.append(Problem("event_repeated", message, log_index=again))
