@@ -75,7 +75,7 @@ PURE: dict[str, set[str] | None] = {
 }
 PENS = (
     *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
-    *("rows", "leafcolumns", "textcolumns", "events", "arrivals"),
+    *("rows", "leafcolumns", "events", "arrivals"),
 )
 
 

@@ -22,6 +22,7 @@ from .errors import (
     TraceIdInvalid,
 )
 from .events import EVENT_SCHEMA, event_columns
+from .finding import EventFinder
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
 from .lookups import (
@@ -32,7 +33,7 @@ from .lookups import (
     told_of_trace,
 )
 from .present import cell, document, item, lines, shown
-from .proving import Places, receipt_of
+from .proving import Places, finder_of, receipt_of
 from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
@@ -44,6 +45,7 @@ from .textcolumns import Piece, joined, json_piece
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "EventFinder",
     "EventUnknown",
     "EventsInvalid",
     "FrameInvalid",
@@ -78,6 +80,7 @@ __all__ = [
     "check_standing",
     "document",
     "event_columns",
+    "finder_of",
     "item",
     "joined",
     "json_piece",
