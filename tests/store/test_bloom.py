@@ -43,7 +43,7 @@ def held(path: Path, value: str) -> bool:
 
 
 @settings(max_examples=examples(30), deadline=None)
-@given(values=st.lists(st.text(st.characters(exclude_categories=("Cs",))), min_size=1))
+@given(values=st.lists(st.text(st.characters(codec="utf-8")), min_size=1))
 def test_every_value_of_a_column_is_held(
     tmp_path_factory: pytest.TempPathFactory, values: list[str]
 ) -> None:
