@@ -29,7 +29,7 @@ ROOMS = {SCHEMAS: set[str](), BRIDGE: {SCHEMAS}, STORE: {SCHEMAS}, RECEIVER: {SC
 OTHERS = {
     SCHEMAS: {"orjson", "rfc8785"},
     BRIDGE: {"opentelemetry", "orjson"},
-    STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
+    STORE: {"cryptography", "duckdb", "jsonschema", "numpy", "orjson", "pyarrow", "zstandard"},
     RECEIVER: {
         *(
             "cramjam",
@@ -62,10 +62,15 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 # What `verify` may use of the store, whole modules or single names: nothing that writes.
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
-        ("columns", "errors", "extension", "files", "frames", "layout", "merkle", "note", "receipt")
+        (
+            *("columns", "cosignature", "cosigned", "errors", "extension", "files", "frames"),
+            *("layout", "merkle", "note", "policy", "ranges", "receipt"),
+        )
     ),
+    **dict.fromkeys(f"bundle.{name}" for name in ("archive", "content", "files", "proof")),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},
-    "present": {"shown"},
+    "present": {"cell", "shown"},
+    "proofrecords": None,
     "rowcheck": None,
     "identity": {"last_checkpoints", "read_hot_key", "read_vkeys", "trusted_keys"},
     "segments": {

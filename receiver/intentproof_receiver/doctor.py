@@ -18,6 +18,7 @@ from .checkup import (
     port_findings,
     running_findings,
     standing_findings,
+    witness_findings,
 )
 from .config import Config
 from .errors import ReceiverError, Unusable
@@ -109,3 +110,4 @@ def examine(
     yield from limit_findings(config, open_files=running.open_files_max if running else None)
     yield from clock_findings(config.store, config.hot_folder, now)
     yield from running_findings(running, config)
+    yield from witness_findings(config, running, now)

@@ -1,5 +1,7 @@
 """Where events become durable, provable and queryable: the ledger, the log, SQL and `verify`."""
 
+from .cosignature import WitnessKey, cosign
+from .durable import create_file
 from .errors import (
     EventsInvalid,
     EventUnknown,
@@ -8,21 +10,26 @@ from .errors import (
     LedgerBehind,
     LedgerLocked,
     LogNameChanged,
+    LogUnknown,
     NoteInvalid,
     NotSigned,
     ProofInvalid,
     QuarantineDamaged,
     QueryFailed,
     QueryRefused,
+    SizeConflict,
     StoreBusy,
     StoreError,
     StoreMissing,
     StoreUnavailable,
+    SubmissionInvalid,
     TenantInvalid,
     TraceIdInvalid,
+    UnsignedByLog,
 )
 from .events import EVENT_SCHEMA, event_columns
 from .finding import EventFinder
+from .identity import read_vkeys
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
 from .lookups import (
@@ -32,6 +39,7 @@ from .lookups import (
     told_of_event,
     told_of_trace,
 )
+from .note import VerifierKey
 from .present import cell, document, item, lines, shown
 from .proving import Places, finder_of, receipt_of
 from .quarantine import Undecodable
@@ -39,8 +47,10 @@ from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
 from .standing import check_standing
+from .submission import Seen, Submission, check_growth, read_submission
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
+from .witnessing import WitnessedLog, own_logs
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -57,6 +67,7 @@ __all__ = [
     "LedgerSettings",
     "LedgerStatus",
     "LogNameChanged",
+    "LogUnknown",
     "NotSigned",
     "NoteInvalid",
     "Piece",
@@ -67,17 +78,28 @@ __all__ = [
     "QueryFailed",
     "QueryRefused",
     "Reader",
+    "Seen",
+    "SizeConflict",
     "StoreBusy",
     "StoreError",
     "StoreMissing",
     "StoreUnavailable",
+    "Submission",
+    "SubmissionInvalid",
     "TenantInvalid",
     "TenantStatus",
     "Told",
     "TraceIdInvalid",
     "Undecodable",
+    "UnsignedByLog",
+    "VerifierKey",
+    "WitnessKey",
+    "WitnessedLog",
     "cell",
+    "check_growth",
     "check_standing",
+    "cosign",
+    "create_file",
     "document",
     "event_columns",
     "finder_of",
@@ -85,9 +107,12 @@ __all__ = [
     "joined",
     "json_piece",
     "lines",
+    "own_logs",
     "quarantined",
     "read_quarantined",
+    "read_submission",
     "read_trace_id",
+    "read_vkeys",
     "receipt_of",
     "shown",
     "tells_again",

@@ -8,6 +8,7 @@ from .places import place_findings
 from .ports import port_findings
 from .running import Running, find_running, running_findings
 from .standing import standing_findings
+from .witnesses import witness_findings
 
 __all__ = [
     "Finding",
@@ -20,4 +21,5 @@ __all__ = [
     "port_findings",
     "running_findings",
     "standing_findings",
+    "witness_findings",
 ]

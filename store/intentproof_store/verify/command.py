@@ -6,10 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from ..errors import HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid
 from .file_command import run_file
-from .judge import VerifyRequest, verify_store
+from .judge import verify_store
+from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
+from .trust import VerifyRequest
+from .witnessed import witnessed_lines
 
 _INVALID_INPUT = 6
 _BAR = 30
@@ -18,7 +21,7 @@ _PROBLEMS_SHOWN = 20
 _WORDS = {
     Outcome.VERIFIED: "of what was signed, nothing was altered, removed, inserted or moved",
     Outcome.UNANCHORED: "consistent, but nothing from outside vouches for it: "
-    "give --key or --known",
+    "give --key, --known or --policy, or see which witnesses are missing",
     Outcome.INCOMPLETE: "what is there holds, but something is missing or unsigned",
     Outcome.TAMPERED: "bytes contradict what was signed",
     Outcome.FORK: "two signed statements cannot both be true",
@@ -32,18 +35,25 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a receipt or a consistency proof (default: --store)",
+        help="a store, a bundle, a receipt, a consistency proof or proof records "
+        "(default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    add_record_flags(parser)
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="a C2SP tlog-policy: logs, witnesses and quorum"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    if is_about_records(args):
+        return run_records(args)
     if args.path is not None and args.path.is_file():
         return run_file(args)
     store = args.path or args.store
@@ -56,11 +66,12 @@ def run(args: argparse.Namespace) -> int:
         sealed=args.sealed,
         keys=args.key,
         known=args.known,
+        policy=args.policy,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (HomeInvalid, NoteInvalid, TenantInvalid) as error:
+    except (HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -87,6 +98,12 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
+        gone = [f"{count} {half}s" for half, count in log.erased.items() if count]
+        if gone:
+            lines.append(f"    erased, as the log says: {', '.join(gone)}")
+        if log.hash_only:
+            lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
+        lines += witnessed_lines(log)
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"

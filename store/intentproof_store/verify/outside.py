@@ -1,11 +1,12 @@
-"""What a verifier brings along: keys and a checkpoint that came another way than the evidence."""
+"""What a verifier brings along: keys, a policy, a checkpoint, not from where the evidence is."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import NoteInvalid
+from ..errors import NoteInvalid, PolicyInvalid
 from ..identity import read_vkeys
 from ..note import Checkpoint, VerifierKey, open_note, read_checkpoint
+from ..policy import POLICY_BYTES_MAX, Policy, parse_policy
 
 
 def outside_keys(path: Path | None) -> tuple[VerifierKey, ...]:
@@ -18,6 +19,28 @@ def outside_keys(path: Path | None) -> tuple[VerifierKey, ...]:
     if not keys:
         raise NoteInvalid(f"{path} holds no key")
     return keys
+
+
+def outside_policy(path: Path | None) -> Policy | None:
+    """The trust policy of a file, None without one. Raises PolicyInvalid."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            raw = file.read(POLICY_BYTES_MAX + 1)
+    except OSError as error:
+        raise PolicyInvalid(0, f"{path} cannot be read: {error.strerror}") from error
+    return parse_policy(raw)
+
+
+def policy_keys(policy: Policy, keys: Sequence[VerifierKey]) -> tuple[VerifierKey, ...]:
+    """The logs that count: the policy's, and those of `--key` beside it. Raises PolicyInvalid."""
+    found = tuple(dict.fromkeys((*policy.logs, *keys)))
+    if not found:
+        unsupported = ", ".join(policy.unsupported_logs)
+        also = f" that can be verified here ({unsupported})" if unsupported else ""
+        raise PolicyInvalid(0, f"it names no log{also}: give the log's key with --key beside it")
+    return found
 
 
 def known_checkpoints(path: Path | None, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, ...]:

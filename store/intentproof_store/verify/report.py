@@ -1,6 +1,6 @@
 """What `verify` answers: problems, one report a log, and the outcome that follows from them."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -24,25 +24,36 @@ class Outcome(Enum):
 _FORK = frozenset(("fork",))
 _TAMPERED = frozenset(
     (
+        "archive_invalid",
+        "archive_too_large",
+        "bundle_invalid",
         "checkpoint_invalid",
         "column_differs",
         "commitment_differs",
+        "duplicate_member",
+        "cosignature_invalid",
         "erased_without_leaf",
         "event_repeated",
+        "event_unproved",
         "extra_columns",
         "frame_forged",
         "genesis_differs",
         "hot_differs",
+        "key_invalid",
         "leaf_invalid",
         "leaf_misplaced",
+        "manifest_differs",
         "not_parquet",
         "note_invalid",
+        "outside_window",
         "proof_invalid",
         "quarantine_differs",
         "receipt_differs",
+        "report_differs",
         "root_differs",
         "sha256_differs",
         "tile_differs",
+        "unknown_member",
         "wrong_date",
         "wrong_length",
     )
@@ -85,9 +96,34 @@ class Problem:
         }
 
 
+@dataclass(frozen=True)
+class WitnessedReport:
+    """What the witnesses of a policy say of one log.
+
+    `size` is that of the largest checkpoint with the quorum, `at_s` when it was reached, in Unix
+    seconds, None where no witness gave a time, `by` who cosigned it and when. `since_s` is the time
+    of the first such checkpoint: when the leaves below that one were received, no witness says.
+    `not_yet` leaves stand above the largest.
+    """
+
+    size: int
+    at_s: int | None
+    since_s: int | None
+    by: dict[str, int]
+    not_yet: int
+
+    def document(self) -> dict[str, Any]:
+        """As in the JSON of `verify`."""
+        return asdict(self)
+
+
 @dataclass
 class LogReport:
-    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
+    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64.
+
+    `erased` counts halves of events that are gone, by half; `hash_only` leaves of which, after
+    retention, the hash alone is left. Both are as leaves of the log say, or a problem tells.
+    """
 
     tenant: str
     writer: str
@@ -100,9 +136,14 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    erased: dict[str, int] = field(default_factory=dict)
+    hash_only: int = 0
+    anchor_size: int = 0
+    witnessed: WitnessedReport | None = None
 
     def document(self) -> dict[str, Any]:
-        """As in the JSON of `verify`."""
+        """As in the JSON of `verify`; `witnessed` under a policy only."""
+        more = {} if self.witnessed is None else {"witnessed": self.witnessed.document()}
         return {
             "tenant": self.tenant,
             "writer": self.writer,
@@ -112,7 +153,10 @@ class LogReport:
             "unsigned_sealed": self.unsigned_sealed,
             "hot": self.hot,
             "beyond": self.beyond,
+            "erased": {half: self.erased.get(half, 0) for half in ("context", "payload")},
+            "hash_only": self.hash_only,
             "problems": [problem.document() for problem in self.problems],
+            **more,
         }
 
 

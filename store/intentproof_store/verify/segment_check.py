@@ -18,6 +18,7 @@ from ..rowcheck import BatchReport, Erased, check_batch
 from .event_ids import Marker, OrderedMarks, Words
 from .report import Problem
 from .spill import Kept, Spill
+from .windows import Windows, check_windows
 
 _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
 _BATCH_ROWS = 4_096  # their values stay in the processor's cache from check to check
@@ -35,6 +36,7 @@ class SegmentTask:
     day: str
     sha256: str
     seed: int
+    windows: Windows | None = None
 
 
 @dataclass
@@ -198,6 +200,7 @@ def _check_rows(task: SegmentTask, report: LeavesReport, raw: bytes) -> None:
             rows = batch.cast(SEGMENT_SCHEMA)
             checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
             report.add(rows, checked, file, marker=marker)
+            check_windows(report, task.windows, rows, file)
             _check_dates(task, report, rows)
             before = _check_order(report, rows, before, file)
 
