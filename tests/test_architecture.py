@@ -80,7 +80,7 @@ PURE: dict[str, set[str] | None] = {
 }
 PENS = (
     *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
-    *("rows", "leafcolumns", "textcolumns", "events", "arrivals", "rounds", "rotation"),
+    *("rows", "leafcolumns", "events", "arrivals", "rounds", "rotation"),
 )
 
 

@@ -28,6 +28,7 @@ from .errors import (
     UnsignedByLog,
 )
 from .events import EVENT_SCHEMA, event_columns
+from .finding import EventFinder
 from .identity import read_vkeys
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
@@ -40,7 +41,7 @@ from .lookups import (
 )
 from .note import VerifierKey
 from .present import cell, document, item, lines, shown
-from .proving import Places, receipt_of
+from .proving import Places, finder_of, receipt_of
 from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
@@ -54,6 +55,7 @@ from .witnessing import WitnessedLog, own_logs
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "EventFinder",
     "EventUnknown",
     "EventsInvalid",
     "FrameInvalid",
@@ -100,6 +102,7 @@ __all__ = [
     "create_file",
     "document",
     "event_columns",
+    "finder_of",
     "item",
     "joined",
     "json_piece",

@@ -25,6 +25,7 @@ from .period import document
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .rotations import candidate_keys
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .spill import Spill
 from .tenant_check import check_tenant_logs
 from .trust import Trust, VerifyRequest, trust_of
 from .windows import Windows, check_windows, windows_of
@@ -36,7 +37,10 @@ Progress = Callable[[int, int], None]
 
 @at_one_moment
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
-    """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
+    """Judge a store. Reads it once, in the memory of some segments, however large it is.
+
+    What it must keep of each leaf, some 90 bytes, goes into a file for temporary files without a
+    name once that is over 32 MiB a log. Raises OSError where that disk refuses.
 
     Raises HomeInvalid, NoteInvalid and PolicyInvalid for what the caller brings along and cannot be
     read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
@@ -215,9 +219,11 @@ def _check_all(
     checked = _run(tasks, request.processes)
     done = 0
     for log, signed, hot, mine in work:
-        sealed = []
+        spill, sealed = Spill(), []
         for _ in mine:
-            sealed.append(next(checked))
+            leaves = next(checked)
+            leaves.keep(spill)
+            sealed.append(leaves)
             done += 1
             if progress is not None:
                 progress(done, len(tasks))
