@@ -29,7 +29,7 @@ ROOMS = {SCHEMAS: set[str](), BRIDGE: {SCHEMAS}, STORE: {SCHEMAS}, RECEIVER: {SC
 OTHERS = {
     SCHEMAS: {"orjson", "rfc8785"},
     BRIDGE: {"opentelemetry", "orjson"},
-    STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow"},
+    STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow", "rfc3161_client"},
     RECEIVER: {
         *(
             "cramjam",
@@ -62,7 +62,10 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 # What `verify` may use of the store, whole modules or single names: nothing that writes.
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
-        ("columns", "errors", "extension", "files", "frames", "layout", "merkle", "note", "receipt")
+        (
+            *("anchors", "columns", "errors", "extension", "files", "frames", "layout", "merkle"),
+            *("note", "receipt", "tokens"),
+        )
     ),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},
     "present": {"shown"},

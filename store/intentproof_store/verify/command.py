@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, TenantInvalid
+from ..errors import AuthoritiesInvalid, HomeInvalid, NoteInvalid, TenantInvalid
 from .file_command import run_file
 from .judge import VerifyRequest, verify_store
 from .report import Outcome, Report
+from .stamp_words import stamp_lines
 
 _INVALID_INPUT = 6
 _BAR = 30
@@ -39,6 +40,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    parser.add_argument(
+        "--tsa", type=Path, metavar="ROOTS_PEM", help="ask for time stamps, of these authorities"
+    )
     parser.set_defaults(run=run)
 
 
@@ -56,11 +60,12 @@ def run(args: argparse.Namespace) -> int:
         sealed=args.sealed,
         keys=args.key,
         known=args.known,
+        tsa=args.tsa,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (HomeInvalid, NoteInvalid, TenantInvalid) as error:
+    except (AuthoritiesInvalid, HomeInvalid, NoteInvalid, TenantInvalid) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -87,6 +92,7 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
+        lines += [f"    {line}" for line in stamp_lines(log)]
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"

@@ -22,9 +22,10 @@ from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
-from .outside import known_checkpoints, outside_keys
+from .outside import known_checkpoints, outside_keys, trusted_authorities
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .stamps import TokenJudge, read_stamps, require_stamp
 
 _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it saves
 Progress = Callable[[int, int], None]
@@ -41,6 +42,7 @@ class VerifyRequest:
     sealed: bool = False
     keys: Path | None = None
     known: Path | None = None
+    tsa: Path | None = None
     processes: int = 1
 
 
@@ -50,6 +52,7 @@ class _Trust:
     known: tuple[Checkpoint, ...]
     remembered: tuple[Checkpoint, ...]
     hot_key: bytes | None
+    tokens: TokenJudge
 
     def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
         return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
@@ -58,8 +61,9 @@ class _Trust:
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
     """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
 
-    Raises HomeInvalid and NoteInvalid for keys and checkpoints of the caller that cannot be
-    read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
+    Raises HomeInvalid, NoteInvalid and AuthoritiesInvalid for what the caller brings and that
+    cannot be read, TenantInvalid for a tenant that is none. What is wrong with the store is in the
+    report.
     """
     trust = _trust(request)
     layout = Layout(request.store)
@@ -77,6 +81,8 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
             log_signed = signed.get(log.writer, SignedSizes())  # none for a stranger's file
             work.append((log, log_signed, hot.get(log.writer, []), mine))
     _check_all(work, layout, request, progress)
+    for log in logs:
+        require_stamp(log)
     if request.tenant is None:
         _strangers(layout, logs)
     if not logs:
@@ -103,7 +109,8 @@ def _trust(request: VerifyRequest) -> _Trust:
         if request.keys is None:
             keys = trusted_keys(request.home)
             remembered = tuple(last_checkpoints(request.home).values())
-    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key)
+    tokens = TokenJudge(trusted_authorities(request.tsa))
+    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key, tokens)
 
 
 def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:
@@ -147,6 +154,9 @@ def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyReques
         signed.roots.clear()
         message = "no key that you trust is of this log"
         log.problems.append(Problem("no_checkpoint", message))
+        return signed
+    own = trust.of_log(log.tenant, log.writer)
+    read_stamps(folder, log, own=own, sizes=signed, tokens=trust.tokens)
     return signed
 
 

@@ -27,7 +27,7 @@ from .report import LogReport, Problem
 from .segment_check import LeavesReport
 from .told import check_erased, check_quarantine, tell_losses
 
-_REMARKS = ("unsupported", "unknown_kind", "gap")
+_REMARKS = ("unsupported", "unknown_kind", "gap", "stamp_untrusted")
 _TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 
 

@@ -47,7 +47,7 @@ def read_checkpoints(
         if size is None and path.name != "checkpoint":
             continue  # a cosignature or a stranger: it can add nothing and take nothing away
         try:
-            checkpoint = _open_checkpoint(read_regular(path), own, suffix)
+            checkpoint = open_checkpoint(read_regular(path), own, suffix)
         except (NoteInvalid, OSError) as error:
             report.problems.append(Problem("checkpoint_invalid", str(error), path.name))
             continue
@@ -55,14 +55,18 @@ def read_checkpoints(
             message = f"its name says {size}, its text {checkpoint.size}"
             report.problems.append(Problem("checkpoint_invalid", message, path.name))
             continue
-        _add(sizes, report, checkpoint, path.name)
+        add_checkpoint(sizes, report, checkpoint, path.name)
     for checkpoint in known:
         if checkpoint.origin.endswith(suffix):
-            _add(sizes, report, checkpoint, "the checkpoint that you brought")
+            add_checkpoint(sizes, report, checkpoint, "the checkpoint that you brought")
     return sizes
 
 
-def _open_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Checkpoint:
+def open_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Checkpoint:
+    """The checkpoint of a log whose origin ends so, signed where keys of it are at hand.
+
+    Raises NoteInvalid.
+    """
     note = open_note(raw, own)[0] if own else parse_note(raw)
     checkpoint = parse_checkpoint_text(note.text)
     names = {key.name for key in own}
@@ -71,7 +75,10 @@ def _open_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Che
     return checkpoint
 
 
-def _add(sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str) -> None:
+def add_checkpoint(
+    sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str
+) -> None:
+    """Count a signed checkpoint; another root of its size is a fork."""
     standing = sizes.roots.setdefault(checkpoint.size, checkpoint.root)
     if standing != checkpoint.root:
         message = f"two signed checkpoints of size {checkpoint.size} have different roots"

@@ -1,11 +1,12 @@
-"""What a verifier brings along: keys and a checkpoint that came another way than the evidence."""
+"""What a verifier brings along, which came another way than the evidence."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import NoteInvalid
+from ..errors import AuthoritiesInvalid, NoteInvalid
 from ..identity import read_vkeys
 from ..note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+from ..tokens import Authorities, read_authorities
 
 
 def outside_keys(path: Path | None) -> tuple[VerifierKey, ...]:
@@ -35,3 +36,13 @@ def known_checkpoints(path: Path | None, keys: Sequence[VerifierKey]) -> tuple[C
     if any(key.name == checkpoint.origin for key in keys):
         open_note(raw, keys)
     return (checkpoint,)
+
+
+def trusted_authorities(path: Path | None) -> Authorities | None:
+    """The authorities of a PEM file, None without one. Raises AuthoritiesInvalid."""
+    if path is None:
+        return None
+    try:
+        return read_authorities(path.read_bytes())
+    except (OSError, AuthoritiesInvalid) as error:
+        raise AuthoritiesInvalid(f"{path}: {error}") from error

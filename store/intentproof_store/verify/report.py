@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from intentproof_schemas import timestamp
+
 
 class Outcome(Enum):
     """What was found; the first that applies, in this order."""
@@ -41,6 +43,7 @@ _TAMPERED = frozenset(
         "receipt_differs",
         "root_differs",
         "sha256_differs",
+        "stamp_invalid",
         "tile_differs",
         "wrong_date",
         "wrong_length",
@@ -55,8 +58,10 @@ _INCOMPLETE = frozenset(
         "log_missing",
         "no_checkpoint",
         "not_a_segment",
+        "not_stamped",
         "overlap",
         "quarantine_missing",
+        "stamp_missing",
         "unknown_tenant",
         "unsigned_file",
         "unsigned_sealed",
@@ -84,6 +89,15 @@ class Problem:
         }
 
 
+@dataclass(frozen=True)
+class StampedTime:
+    """A time stamp that holds: the first `size` leaves existed before `seconds` (Unix, UTC)."""
+
+    size: int
+    seconds: int
+    file: str
+
+
 @dataclass
 class LogReport:
     """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
@@ -99,6 +113,19 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    stamps: list[StampedTime] | None = None  # None where the reader trusts no authority
+
+    @property
+    def stamped_size(self) -> int:
+        """How many leaves existed at some time that an authority vouches for."""
+        return max((each.size for each in self.stamps or ()), default=0)
+
+    def stamped_times(self, size: int) -> list[int]:
+        """The times before which the checkpoint of `size` leaves existed, Unix seconds, ascending.
+
+        Empty where it has no time stamp that holds.
+        """
+        return sorted(each.seconds for each in self.stamps or () if each.size == size)
 
     def document(self) -> dict[str, Any]:
         """As in the JSON of `verify`."""
@@ -111,8 +138,17 @@ class LogReport:
             "unsigned_sealed": self.unsigned_sealed,
             "hot": self.hot,
             "beyond": self.beyond,
+            "stamps": self._stamps(),
             "problems": [problem.document() for problem in self.problems],
         }
+
+    def _stamps(self) -> dict[str, Any] | None:
+        """The newest of the log's time stamps, and how many there are."""
+        if self.stamps is None:
+            return None
+        size = self.stamped_size
+        before = timestamp(self.stamped_times(size)[0] * 10**6) if self.stamps else None
+        return {"count": len(self.stamps), "size": size, "before": before}
 
 
 @dataclass(frozen=True)
