@@ -25,7 +25,14 @@ from .event import (
     timestamp,
 )
 from .fields import BLANK, INTENT_BYTES_MAX, TEXT_BYTES_MAX
-from .jsontext import INTEGER_MAX, Duplicates, json_value, read_json
+from .jsontext import (
+    INTEGER_MAX,
+    LEVELS_MAX,
+    Duplicates,
+    json_levels,
+    json_value,
+    read_json,
+)
 from .leaf import (
     CONTEXT_DOMAIN,
     EVENT_KINDS,
@@ -64,6 +71,7 @@ __all__ = [
     "INTEGER_MAX",
     "INTENT_BYTES_MAX",
     "LEAF_BYTES_MAX",
+    "LEVELS_MAX",
     "MARKERS",
     "NOT_KEPT",
     "PAYLOAD_DOMAIN",
@@ -104,6 +112,7 @@ __all__ = [
     "inputs_of",
     "is_event_key",
     "is_taken",
+    "json_levels",
     "json_value",
     "leaf_bytes",
     "map_span",

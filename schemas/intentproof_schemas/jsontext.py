@@ -145,7 +145,7 @@ def read_plain(text: str) -> tuple[Any, bytes] | None:
 def _read_any(text: str, duplicates: Duplicates) -> Any:
     if text.lstrip(_BLANK)[:1] not in _BEGINNINGS:
         raise NotJson("no JSON value begins so")  # plain words are common, and reading them is slow
-    if _levels(text) > LEVELS_MAX:
+    if json_levels(text) > LEVELS_MAX:
         raise NotJson(f"nested deeper than {LEVELS_MAX} levels")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _read_any(text: str, duplicates: Duplicates) -> Any:
         raise NotJson(str(error)) from error
 
 
-def _levels(text: str) -> int:
+def json_levels(text: str) -> int:
     """How deep brackets outside strings nest: of the text, dropped members included."""
     deepest = level = 0
     for bracket in _BRACKET.findall(_STRING.sub("", text)):

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .errors import NoteInvalid, ProofInvalid, StampInvalid
 from .merkle import leaf_hash, node_hash, root_of, verify_inclusion
-from .note import Checkpoint, parse_checkpoint_text, parse_note, sign_note
+from .note import Checkpoint, read_checkpoint, sign_note
 from .proofs import inclusion_proof
 from .tlogproof import TlogProof, decode_tlog_proof
 
@@ -115,7 +115,7 @@ def verify_anchored(anchored: Anchored) -> Checkpoint:
     existed at a time rests on the token over its bytes. Raises StampInvalid.
     """
     try:
-        anchor = parse_checkpoint_text(parse_note(anchored.anchor).text)  # (1)
+        anchor = read_checkpoint(anchored.anchor)  # (1)
         if not _ORIGIN.fullmatch(anchor.origin):
             raise StampInvalid(f"{anchor.origin!r} is not the origin of an anchor")
         verify_inclusion(  # (2)
@@ -125,6 +125,6 @@ def verify_anchored(anchored: Anchored) -> Checkpoint:
             proof=anchored.proof,
             root=anchor.root,
         )
-        return parse_checkpoint_text(parse_note(anchored.note).text)  # (3)
+        return read_checkpoint(anchored.note)  # (3)
     except (NoteInvalid, ProofInvalid) as error:
         raise StampInvalid(str(error)) from error

@@ -7,7 +7,7 @@ from .durable import create_file, write_file
 from .errors import NoteInvalid, StoreError
 from .identity import Identity, remember_checkpoints
 from .layout import Layout, parse_checkpoint
-from .note import Checkpoint, open_note, parse_checkpoint_text, parse_note, sign_note
+from .note import Checkpoint, open_note, parse_checkpoint_text, read_checkpoint, sign_note
 
 
 def checkpoint_sizes(folder: Path) -> list[int]:
@@ -56,4 +56,4 @@ class Signer:
 
     def _last_size(self, origin: str) -> int:
         raw = self._last.get(origin)
-        return -1 if raw is None else parse_checkpoint_text(parse_note(raw).text).size
+        return -1 if raw is None else read_checkpoint(raw).size

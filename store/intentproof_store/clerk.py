@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,10 +188,7 @@ class Clerk:
         if done is not None:
             return done  # an earlier try got this far
         # (1) The MAC holds only over the bytes that were written and hashed when acknowledged.
-        batches = []
-        for batch in self._read(job.refs):
-            batches.append(batch)
-            self._rest()
+        batches = list(self._resting(self._read(job.refs)))
         make_folder(self._layout.unfinished)
         aside = self._layout.unfinished / SegmentName(self._identity.writer, first, last, 0).file()
         try:
@@ -203,6 +200,11 @@ class Clerk:
         finally:
             aside.unlink(missing_ok=True)
         return path
+
+    def _resting(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield batch
+            self._rest()
 
     def _rest(self) -> None:
         """Leave the machine to requests for as long as the piece of work before took.

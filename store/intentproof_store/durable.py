@@ -87,7 +87,8 @@ def create_file(
     `aside` is where it is written first, on the same file system; by default beside `path`.
     """
     make_folder(path.parent)
-    make_folder((aside or path).parent)
+    if aside is not None:
+        make_folder(aside.parent)
     aside = _write_aside(path, content, mode, aside=aside)
     try:
         os.link(aside, path)  # unlike rename, fails where the name exists

@@ -105,7 +105,7 @@ class NotSigned(StoreError):
     def __init__(self, event_id: str) -> None:
         super().__init__(
             f"the event {event_id!r} is kept, and no checkpoint covers it yet: try again after the "
-            "next one, which is signed within a minute"
+            "next one, which by default is signed within a minute"
         )
 
 

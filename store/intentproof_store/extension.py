@@ -4,17 +4,15 @@ The file is what C2SP tlog-witness sends to `add-checkpoint`: `old <size>`, the 
 consistency proof in base64, one a line, an empty line, and the later checkpoint as signed.
 """
 
-import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .errors import NoteInvalid, ProofInvalid
-from .merkle import HASH_BYTES, verify_consistency
-from .note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
-from .strict import decimal, strict_base64
+from .merkle import verify_consistency
+from .note import Checkpoint, VerifierKey, open_checkpoint, read_checkpoint
+from .strict import decimal, hash_lines, read_hash_lines
 
 _FIRST = b"old "
-_PROOF_HASHES_MAX = 63  # C2SP tlog-witness
 EXTENSION_BYTES_MAX = 1 << 20
 
 
@@ -28,7 +26,7 @@ class Extension:
 
     def encode(self) -> bytes:
         """The file's bytes."""
-        hashes = b"".join(base64.b64encode(each) + b"\n" for each in self.proof)
+        hashes = hash_lines(self.proof)
         return b"%s%d\n%s\n%s" % (_FIRST, self.old_size, hashes, self.checkpoint)
 
 
@@ -46,15 +44,10 @@ def decode_extension(raw: bytes) -> Extension:
     old_size = decimal(first.removeprefix(_FIRST))
     if old_size is None:
         raise ProofInvalid("the old size is not a plain decimal number")
-    if len(hashes) > _PROOF_HASHES_MAX:
-        raise ProofInvalid(f"over {_PROOF_HASHES_MAX} hashes")
     try:
-        proof = tuple(map(strict_base64, hashes))
+        return Extension(old_size, read_hash_lines(hashes), checkpoint)
     except ValueError as error:
-        raise ProofInvalid(f"a hash of the proof is {error}") from error
-    if any(len(each) != HASH_BYTES for each in proof):
-        raise ProofInvalid(f"a hash of the proof is not {HASH_BYTES} bytes")
-    return Extension(old_size, proof, checkpoint)
+        raise ProofInvalid(str(error)) from error
 
 
 def verify_extension(
@@ -62,13 +55,15 @@ def verify_extension(
 ) -> Checkpoint:
     """The later checkpoint, which keeps every leaf of the one that the caller holds.
 
-    Where `keys` has a key of the log, it must have signed the later checkpoint. Raises NoteInvalid
-    and ProofInvalid; no proof leads from one log to another.
+    One of `keys` must have signed it. Without keys that is left out: anybody can append to the tree
+    of a checkpoint that they have seen, so what is returned is then consistent, and nothing more.
+    Raises NoteInvalid and ProofInvalid; no proof leads from one log to another.
     """
-    later = parse_checkpoint_text(parse_note(extension.checkpoint).text)
-    own = [key for key in keys if key.name == later.origin]
-    if own:
-        open_note(extension.checkpoint, own)
+    keys = tuple(keys)
+    if keys:
+        later = open_checkpoint(extension.checkpoint, keys=keys, known=(known,))
+    else:
+        later = read_checkpoint(extension.checkpoint)
     if later.origin != known.origin:
         raise NoteInvalid(f"a checkpoint of {later.origin}, yours is of {known.origin}")
     if extension.old_size != known.size:

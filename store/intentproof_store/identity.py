@@ -21,7 +21,7 @@ from intentproof_schemas import WRITER
 
 from .durable import create_file, write_file
 from .errors import HomeInvalid, NoteInvalid
-from .note import Checkpoint, VerifierKey, parse_checkpoint_text, parse_note
+from .note import Checkpoint, VerifierKey, read_checkpoint
 
 _HOT_KEY_BYTES = 32
 
@@ -154,7 +154,7 @@ def last_checkpoints(home: Path) -> dict[str, Checkpoint]:
     path = home / "last-checkpoint"
     try:
         notes = json.loads(path.read_text("utf-8"))
-        found = (parse_checkpoint_text(parse_note(n.encode()).text) for n in notes)
+        found = (read_checkpoint(n.encode()) for n in notes)
         return {checkpoint.origin: checkpoint for checkpoint in found}
     except FileNotFoundError:
         return {}

@@ -21,7 +21,8 @@ _CHECKPOINT = re.compile(r"checkpoint\.([0-9]{1,20})")
 _ANCHOR = re.compile(r"anchor\.(0|[1-9][0-9]{0,18})\.[0-9a-f]{16}")
 _DATE_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
 _TENANT_FOLDER = re.compile(r"tenant=(.+)")
-TILE_WIDTH = 256
+TILE_LEVELS = 8  # of the tree in one tile
+TILE_WIDTH = 1 << TILE_LEVELS
 DAY_NS = 86_400 * 10**9
 
 

@@ -17,7 +17,7 @@ from .identity import Identity, trust
 from .layout import Layout, date_of
 from .lookup import SegmentLookUp, quarantine_details
 from .merkle import leaf_hash
-from .note import open_note, parse_checkpoint_text, parse_note
+from .note import open_note, parse_checkpoint_text, read_checkpoint
 from .quarantine import Quarantine
 from .rows import RowMaker
 from .sameness import Sameness
@@ -94,7 +94,7 @@ class LogFactory:
         }
         former = self._former.get(tenant)
         if former is not None:
-            origin = parse_checkpoint_text(parse_note(former).text).origin
+            origin = read_checkpoint(former).origin
             detail["former"] = {
                 "checkpoint": former.decode(),
                 "writer": origin.rpartition("/")[2],

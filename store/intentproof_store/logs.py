@@ -9,7 +9,7 @@ from .errors import HomeInvalid, NoteInvalid
 from .files import read_regular
 from .identity import trusted_keys
 from .layout import Layout, check_tenant
-from .note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+from .note import Checkpoint, VerifierKey, open_note, read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def _entry(layout: Layout, tenant: str, writer: str, keys: Sequence[VerifierKey]
         return LogEntry(tenant, writer, problem="no checkpoint")
     try:
         raw = read_regular(folder / f"checkpoint.{sizes[-1]}")
-        checkpoint = parse_checkpoint_text(parse_note(raw).text)
+        checkpoint = read_checkpoint(raw)
         known = [key for key in keys if key.name == checkpoint.origin]
         if known:
             open_note(raw, known)

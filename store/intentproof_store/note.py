@@ -189,6 +189,28 @@ def parse_checkpoint_text(text: str) -> Checkpoint:
     return Checkpoint(lines[0], int(lines[1]), root)
 
 
+def read_checkpoint(raw: bytes) -> Checkpoint:
+    """What a checkpoint's note says, whoever signed it. Raises NoteInvalid."""
+    return parse_checkpoint_text(parse_note(raw).text)
+
+
+def open_checkpoint(
+    raw: bytes, *, keys: Iterable[VerifierKey], known: Iterable[Checkpoint] = ()
+) -> Checkpoint:
+    """A checkpoint that the caller holds, or that one of `keys` signed, which is of its origin.
+
+    Raises NoteInvalid for any other.
+    """
+    checkpoint = read_checkpoint(raw)
+    if checkpoint in known:
+        return checkpoint
+    own = [key for key in keys if key.name == checkpoint.origin]
+    if not own:
+        raise NoteInvalid(f"no key that you trust, and no checkpoint, is of {checkpoint.origin}")
+    open_note(raw, own)
+    return checkpoint
+
+
 def parse_segment_text(text: str) -> SegmentNote:
     """A segment note's body. Raises NoteInvalid."""
     lines = text.split("\n")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from intentproof_schemas import context_text, payload_text
+from intentproof_schemas import WRITER, context_text, payload_text
 
 from .checkpoints import checkpoint_sizes
 from .columns import COLUMNS
@@ -22,7 +22,7 @@ from .extension import Extension, verify_extension
 from .fromrow import event_of_row
 from .identity import trusted_keys
 from .layout import Layout, check_tenant
-from .note import VerifierKey, parse_checkpoint_text, parse_note
+from .note import VerifierKey, read_checkpoint
 from .proofs import consistency_proof, inclusion_proof
 from .reader import Reader
 from .receipt import Half, Receipt, verify_receipt
@@ -105,7 +105,10 @@ def extension_of(
     It was verified before it is given out. Blocks on the disk. Raises CheckpointUnknown for a size
     that has no checkpoint; TenantInvalid, HomeInvalid; ProofInvalid as `receipt_of` does.
     """
-    folder = Layout(places.store).log(check_tenant(tenant), writer)
+    check_tenant(tenant)
+    if not WRITER.fullmatch(writer):  # it becomes a part of a path
+        raise CheckpointUnknown(tenant, writer, old_size, size or 0)
+    folder = Layout(places.store).log(tenant, writer)
     sizes = checkpoint_sizes(folder)
     size = max(sizes, default=0) if size is None else size
     if old_size not in sizes or size not in sizes or old_size > size:
@@ -113,7 +116,7 @@ def extension_of(
     try:
         proof = consistency_proof(old_size, size, TileNodes(folder, size).node)
         extension = Extension(old_size, tuple(proof), _note(folder, size))
-        known = parse_checkpoint_text(parse_note(_note(folder, old_size)).text)
+        known = read_checkpoint(_note(folder, old_size))
         keys = () if places.home is None else trusted_keys(places.home)
         verify_extension(extension, known=known, keys=keys)
     except StoreError as error:

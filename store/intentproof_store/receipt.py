@@ -8,6 +8,7 @@ the one in the leaf.
 """
 
 import base64
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ import orjson
 from intentproof_schemas import (
     CONTEXT_DOMAIN,
     EVENT_KINDS,
+    EVENT_MEMBERS,
+    LEVELS_MAX,
     PAYLOAD_DOMAIN,
     SALT_BYTES,
     VERSION,
@@ -22,16 +25,20 @@ from intentproof_schemas import (
     LeafInvalid,
     canonical,
     commitment,
+    json_levels,
     read_leaf,
 )
 
-from .errors import NoteInvalid, ReceiptInvalid
+from .errors import ReceiptInvalid
 from .merkle import leaf_hash, verify_inclusion
-from .note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
-from .strict import strict_base64
+from .note import Checkpoint, VerifierKey, open_checkpoint, read_checkpoint
+from .strict import decimal, strict_base64
 from .tlogproof import HEADER, TlogProof, decode_tlog_proof
 
 RECEIPT_BYTES_MAX = 32 << 20
+_REQUIRED = frozenset(name for name, required in EVENT_MEMBERS if required)
+_ALLOWED = frozenset(name for name, _ in EVENT_MEMBERS)
+_NUMBERS = ("started_ns", "completed_ns", "received_ns")
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,11 @@ def verify_receipt(
     Without keys and known checkpoints (1) is left out: what is returned is then consistent, and
     nothing more. Raises NoteInvalid (1), ProofInvalid (2) or ReceiptInvalid.
     """
-    checkpoint = _checkpoint(receipt.checkpoint, tuple(keys), tuple(known))  # (1)
+    keys, known = tuple(keys), tuple(known)
+    if keys or known:
+        checkpoint = open_checkpoint(receipt.checkpoint, keys=keys, known=known)  # (1)
+    else:
+        checkpoint = read_checkpoint(receipt.checkpoint)
     verify_inclusion(  # (2)
         index=receipt.index,
         size=checkpoint.size,
@@ -156,19 +167,6 @@ def verify_receipt(
     return Proved(leaf, receipt.index, checkpoint, *halves)
 
 
-def _checkpoint(
-    raw: bytes, keys: tuple[VerifierKey, ...], known: tuple[Checkpoint, ...]
-) -> Checkpoint:
-    checkpoint = parse_checkpoint_text(parse_note(raw).text)
-    if checkpoint in known or not (keys or known):
-        return checkpoint
-    own = [key for key in keys if key.name == checkpoint.origin]
-    if not own:
-        raise NoteInvalid(f"no key that you trust, and no checkpoint, is of {checkpoint.origin}")
-    open_note(raw, own)
-    return checkpoint
-
-
 def _leaf(raw: bytes, origin: str) -> dict[str, str]:
     try:
         leaf = read_leaf(raw)
@@ -176,6 +174,10 @@ def _leaf(raw: bytes, origin: str) -> dict[str, str]:
         raise ReceiptInvalid(str(error)) from error
     if leaf["v"] != VERSION or leaf["kind"] not in EVENT_KINDS:
         raise ReceiptInvalid("the leaf is no event of a version that is known here")
+    if not _REQUIRED <= leaf.keys() <= _ALLOWED:
+        raise ReceiptInvalid("the leaf lacks a member of an event, or has one that none has")
+    if any(decimal(leaf[name].encode()) is None for name in _NUMBERS):
+        raise ReceiptInvalid("a time in the leaf is not a plain decimal number")
     if not origin.endswith(f"/{leaf['tenant']}/{leaf['writer']}"):
         raise ReceiptInvalid(f"a leaf of {leaf['tenant']}/{leaf['writer']} in the log {origin}")
     return leaf
@@ -184,5 +186,22 @@ def _leaf(raw: bytes, origin: str) -> dict[str, str]:
 def _committed(half: Half, domain: bytes, expected: str, name: str) -> dict[str, object]:
     if commitment(domain, half.salt, half.text) != expected:
         raise ReceiptInvalid(f"the {name} is not the one that the leaf commits to")
-    members: dict[str, object] = orjson.loads(half.text)  # JSON, because it is what was committed
+    try:
+        members = json.loads(half.text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ReceiptInvalid(f"the {name} is not JSON: {error}") from error
+    if json_levels(half.text.decode()) > LEVELS_MAX + 1 or not isinstance(members, dict):
+        raise ReceiptInvalid(f"the {name} is not an object, or nested too deep")
+    return members
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Two readers could take different ones of equal keys, so what was committed has none."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("it has a key twice")
     return members

@@ -11,7 +11,7 @@ A token is checked before the first byte of it is kept.
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from .errors import HomeInvalid, NoteInvalid
 from .files import read_regular
 from .identity import Identity, last_checkpoints, load_identity, trusted_keys
 from .layout import Layout, token_name
-from .note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text
+from .note import Checkpoint, VerifierKey, open_checkpoint
 from .tokens import Authorities, TokenRequest, check_token, request_token, verify_token
 
 _MEMORY = "last-stamp"
@@ -132,16 +132,15 @@ class Stamping:
         """
         keys = trusted_keys(self._home)
         for origin in sorted(last_checkpoints(self._home)):
-            own = [key for key in keys if key.name == origin]
-            found = self._read(origin, own)
+            found = self._read(origin, keys)
             if found is not None:
                 yield found
 
-    def _read(self, origin: str, own: list[VerifierKey]) -> tuple[Checkpoint, bytes] | None:
+    def _read(self, origin: str, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, bytes] | None:
         _, tenant, writer = origin.rsplit("/", 2)
         try:
             raw = read_regular(self._layout.log(tenant, writer) / "checkpoint")
-            checkpoint = parse_checkpoint_text(open_note(raw, own)[0].text)
+            checkpoint = open_checkpoint(raw, keys=keys)
         except (NoteInvalid, OSError):
             return None  # such as a log that a restored store does not have; `verify` tells of it
         return (checkpoint, raw) if checkpoint.origin == origin else None

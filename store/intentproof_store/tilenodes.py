@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from .layout import TILE_WIDTH
+from .layout import TILE_LEVELS, TILE_WIDTH
 from .merkle import HASH_BYTES, subtree_root
 from .tree import read_tile
-
-_TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 
 
 class TileNodes:
@@ -25,7 +23,7 @@ class TileNodes:
 
         Raises StoreError where no tile reaches.
         """
-        tile_level, within = divmod(level, _TILE_LEVELS)
+        tile_level, within = divmod(level, TILE_LEVELS)
         tile, start = divmod(index << within, TILE_WIDTH)
         hashes = self._tile(tile_level, tile)
         return subtree_root(hashes[start * HASH_BYTES :][: HASH_BYTES << within])
@@ -33,6 +31,6 @@ class TileNodes:
     def _tile(self, level: int, tile: int) -> bytes:
         hashes = self._tiles.get((level, tile))
         if hashes is None:
-            width = min(TILE_WIDTH, (self._size >> (_TILE_LEVELS * level)) - tile * TILE_WIDTH)
+            width = min(TILE_WIDTH, (self._size >> (TILE_LEVELS * level)) - tile * TILE_WIDTH)
             hashes = self._tiles[level, tile] = read_tile(self._folder, level, tile, width)
         return hashes

@@ -7,11 +7,9 @@ the inclusion proof, an empty line, and a checkpoint as signed.
 import base64
 from dataclasses import dataclass
 
-from .merkle import HASH_BYTES
-from .strict import decimal, strict_base64
+from .strict import decimal, hash_lines, read_hash_lines, strict_base64
 
 HEADER = b"c2sp.org/tlog-proof@v1\n"
-_PROOF_HASHES_MAX = 63
 
 
 @dataclass(frozen=True)
@@ -25,10 +23,9 @@ class TlogProof:
 
     def encode(self) -> bytes:
         """The file's bytes."""
-        hashes = b"".join(base64.b64encode(each) + b"\n" for each in self.proof)
         extra = base64.b64encode(self.extra)
         head = b"%sextra %s\nindex %d\n" % (HEADER, extra, self.index)
-        return head + hashes + b"\n" + self.checkpoint
+        return head + hash_lines(self.proof) + b"\n" + self.checkpoint
 
 
 def decode_tlog_proof(raw: bytes) -> TlogProof:
@@ -47,22 +44,14 @@ def decode_tlog_proof(raw: bytes) -> TlogProof:
     index = decimal(number)
     if index is None:
         raise ValueError("the index is not a plain decimal number")
-    if len(lines) - 2 > _PROOF_HASHES_MAX:
-        raise ValueError(f"over {_PROOF_HASHES_MAX} hashes")
-    proof = tuple(_base64(line, "a hash of the proof") for line in lines[2:])
-    if any(len(each) != HASH_BYTES for each in proof):
-        raise ValueError(f"a hash of the proof is not {HASH_BYTES} bytes")
-    return TlogProof(_base64(extra, "the extra line"), index, proof, checkpoint)
+    proof = read_hash_lines(lines[2:])
+    try:
+        return TlogProof(strict_base64(extra), index, proof, checkpoint)
+    except ValueError as error:
+        raise ValueError(f"the extra line is {error}") from error
 
 
 def _member(line: bytes, name: bytes) -> bytes:
     if not line.startswith(name):
         raise ValueError(f"a line does not start with {name.decode()!r}")
     return line.removeprefix(name)
-
-
-def _base64(text: bytes, what: str) -> bytes:
-    try:
-        return strict_base64(text)
-    except ValueError as error:
-        raise ValueError(f"{what} is {error}") from error

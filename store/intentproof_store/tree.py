@@ -9,10 +9,9 @@ from pathlib import Path
 
 from .durable import write_files
 from .errors import StoreError
-from .layout import TILE_WIDTH, tile_path
+from .layout import TILE_LEVELS, TILE_WIDTH, tile_path
 from .merkle import HASH_BYTES, Frontier, frontier_ranges, subtree_root
 
-_TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 _TILE_BYTES = TILE_WIDTH * HASH_BYTES
 _TILES_AT_ONCE = 64
 
@@ -32,8 +31,8 @@ class TileTree:
         folder = log_folder / "tile"
         tails: list[bytearray] = []
         level = 0
-        while size >> (_TILE_LEVELS * level):
-            count = size >> (_TILE_LEVELS * level)
+        while size >> (TILE_LEVELS * level):
+            count = size >> (TILE_LEVELS * level)
             index, width = divmod(count, TILE_WIDTH)
             tails.append(bytearray(read_tile(folder, level, index, width) if width else b""))
             level += 1
@@ -54,9 +53,9 @@ class TileTree:
 
         Full subtrees at the end of a tree stand in the tails: a full tile is one hash above.
         """
-        tile_level, within = divmod(level, _TILE_LEVELS)
+        tile_level, within = divmod(level, TILE_LEVELS)
         tail = self._tails[tile_level]
-        above = self._size >> (_TILE_LEVELS * tile_level)
+        above = self._size >> (TILE_LEVELS * tile_level)
         start = (index << within) - (above - len(tail) // HASH_BYTES)
         run = bytes(tail[start * HASH_BYTES : (start + (1 << within)) * HASH_BYTES])
         return subtree_root(run)
@@ -84,7 +83,7 @@ class TileTree:
         partial = []
         for level, tail in enumerate(self._tails):
             if tail:
-                index = (self.size >> (_TILE_LEVELS * level)) // TILE_WIDTH
+                index = (self.size >> (TILE_LEVELS * level)) // TILE_WIDTH
                 partial.append((self._path(level, index, len(tail) // HASH_BYTES), bytes(tail)))
         write_files(partial)
 
@@ -129,7 +128,7 @@ def _full_tiles(
             tails.append(bytearray())
         tail = tails[level]
         tail += hashes
-        first = ((size >> (_TILE_LEVELS * level)) - len(tail) // HASH_BYTES) // TILE_WIDTH
+        first = ((size >> (TILE_LEVELS * level)) - len(tail) // HASH_BYTES) // TILE_WIDTH
         full = len(tail) // _TILE_BYTES
         parents = bytearray()
         for at in range(full):

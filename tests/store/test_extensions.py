@@ -4,16 +4,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from intentproof_store import ProofInvalid
 from intentproof_store.checkpoints import checkpoint_sizes
 from intentproof_store.errors import CheckpointUnknown, NoteInvalid
 from intentproof_store.extension import Extension, decode_extension, verify_extension
 from intentproof_store.identity import trusted_keys
-from intentproof_store.note import Checkpoint, parse_checkpoint_text, parse_note
+from intentproof_store.note import (
+    Checkpoint,
+    VerifierKey,
+    parse_note,
+    read_checkpoint,
+    sign_note,
+)
 from intentproof_store.proving import Places, extension_of
 
 from tests.store.support import TENANT, Place, append, events, place
-from tests.store.test_receipts import Run, run
+from tests.store.test_receipts import Run, flipped, run
 
 __all__ = ["run"]  # a fixture
 
@@ -35,8 +42,7 @@ def extension(where: Place, old_size: int, size: int | None = None) -> Extension
 
 
 def held(where: Place, size: int) -> Checkpoint:
-    raw = (where.log() / f"checkpoint.{size}").read_bytes()
-    return parse_checkpoint_text(parse_note(raw).text)
+    return read_checkpoint((where.log() / f"checkpoint.{size}").read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -68,12 +74,6 @@ def test_no_bit_can_be_flipped(here: Place) -> None:
     assert [end for end in range(len(raw)) if accepts(here, raw[:end])] == []
 
 
-def flipped(raw: bytes, bit: int) -> bytes:
-    changed = bytearray(raw)
-    changed[bit // 8] ^= 1 << bit % 8
-    return bytes(changed)
-
-
 def accepts(where: Place, raw: bytes) -> bool:
     keys = trusted_keys(where.home)
     try:
@@ -100,18 +100,40 @@ def test_a_rewritten_history_is_no_growth(here: Place, tmp_path: Path) -> None:
         verify_extension(shorter, known=held(here, 301))
 
 
+def test_growth_that_nobody_signed_is_refused(here: Place) -> None:
+    """Anybody can append to a tree that they saw: the later checkpoint needs its log's key."""
+    known = held(here, 301)
+    made = extension(here, 301)
+    text = parse_note(made.checkpoint).text
+    stranger = Ed25519PrivateKey.generate()
+    forged = replace(made, checkpoint=sign_note(text, name=known.origin, key=stranger))
+    with pytest.raises(NoteInvalid):
+        verify_extension(forged, known=known, keys=trusted_keys(here.home))
+    other = VerifierKey("another/log/key", stranger.public_key().public_bytes_raw())
+    with pytest.raises(NoteInvalid, match="no key that you trust"):
+        verify_extension(made, known=known, keys=[other])
+
+
 def test_the_command_and_verify(here: Place, run: Run, tmp_path: Path) -> None:
-    """`log consistency` writes a proof, `verify --known` takes it, and refuses another's."""
-    file = tmp_path / "grown"
+    """`log consistency` writes a proof, `verify --known --key` takes it, and refuses another's."""
+    file, vkeys = tmp_path / "grown", tmp_path / "vkeys"
+    vkeys.write_text(run("log", "key")[1])
     argv = ("log", "consistency", "--tenant", TENANT, "--writer", here.writer, "-o", file)
     assert run(*argv, "--from", "301")[0] == 0
-    code, out, _ = run("verify", file, "--known", here.log() / "checkpoint.301")
+    code, out, _ = run("verify", file, "--known", here.log() / "checkpoint.301", "--key", vkeys)
     assert code == 0
     assert out.startswith("VERIFIED: the log holds every leaf")
-    assert run("verify", file, "--known", here.log() / "checkpoint.1")[0] == 2
+    code, out, _ = run("verify", file, "--known", here.log() / "checkpoint.301")
+    assert code == 3
+    assert out.startswith("UNANCHORED")
+    assert "--key" in out
+    assert run("verify", file, "--known", here.log() / "checkpoint.1", "--key", vkeys)[0] == 2
     code, _, err = run("verify", file)
     assert code == 6
     assert "--known" in err
     code, _, err = run(*argv, "--from", "300")
     assert code == 6
     assert "no checkpoint of 300 leaves" in err
+    for writer in ("../other", "", here.writer + "/.."):
+        argv = ("log", "consistency", "--tenant", TENANT, "--writer", writer, "-o", file)
+        assert run(*argv, "--from", "301")[0] == 6

@@ -23,6 +23,7 @@ from intentproof_store.verify.command import register as register_verify
 
 from tests.store.support import TENANT, Place, append, event, events, place, until
 
+UNREADABLE = Path("/proc/self/mem")  # a file to the system, whose first byte nobody may read
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -283,12 +284,20 @@ def test_a_file_that_is_no_receipt_is_invalid(run: Run, tmp_path: Path) -> None:
     assert "neither a store, a receipt nor a consistency proof" in err
 
 
+@pytest.mark.skipif(not UNREADABLE.is_file(), reason="needs Linux's /proc")
+def test_a_file_that_cannot_be_read_is_named(run: Run) -> None:
+    """What the system does not let us read exits with 6 and its name."""
+    code, _, err = run("verify", UNREADABLE)
+    assert code == 6
+    assert f"{UNREADABLE} cannot be read" in err
+
+
 def test_the_command_tells_what_it_cannot_do(run: Run, tmp_path: Path, here: Place) -> None:
     """Unknown events, malformed tenants and places that cannot be written exit with 6."""
-    file = tmp_path / "missing" / "r"
+    file = tmp_path / "r"
     for argv in (
-        ("receipt", "nope", "--tenant", TENANT, "-o", "-"),
-        ("receipt", event(7).event_id, "--tenant", "Not A Tenant", "-o", "-"),
+        ("receipt", "nope", "--tenant", TENANT, "-o", file),
+        ("receipt", event(7).event_id, "--tenant", "Not A Tenant", "-o", file),
         ("receipt", event(7).event_id, "--tenant", TENANT, "-o", tmp_path),
     ):
         code, out, err = run(*argv)

@@ -434,6 +434,23 @@ def test_without_a_key_from_outside_nothing_is_verified(site: Site, tmp_path: Pa
     assert (held.outcome, held.anchor) == (Outcome.VERIFIED, "known")
 
 
+def test_a_held_checkpoint_vouches_for_no_leaf_above_it(site: Site, tmp_path: Path) -> None:
+    """Anybody can append to a tree that they saw: what is above it does not count as verified."""
+    held, before = tmp_path / "held", site.verify()
+    shutil.copy(site.log() / "checkpoint", held)
+    site.fill(600, 640)
+    report = site.verify(home=None, known=held)
+    assert (report.outcome, report.anchor) == (Outcome.VERIFIED, "known")
+    assert report.events_verified == before.events_verified
+    assert codes(report) == {"not_vouched"}
+    assert report.logs[0].beyond == site.verify().logs[0].size - before.logs[0].checkpoint_size
+    vkeys = tmp_path / "vkeys"
+    vkeys.write_text(site.identity().verifier_key("acme").vkey() + "\n")
+    judged = site.verify(home=None, known=held, keys=vkeys)
+    assert judged.events_verified == before.events_verified + 40
+    assert codes(judged) == set()
+
+
 def test_the_key_of_another_log_vouches_for_nothing(site: Site, tmp_path: Path) -> None:
     """Trusting a key that is not this log's makes the log incomplete, never verified."""
     other = load_identity(tmp_path / "other", "intentproof.local")

@@ -27,6 +27,8 @@ _OF_EVENT = {
 }
 _OF_GROWTH = {
     Outcome.VERIFIED: "the log holds every leaf of the checkpoint that you hold, unchanged",
+    Outcome.UNANCHORED: "the proof holds, but anybody could have made the later checkpoint: "
+    "give --key",
     Outcome.TAMPERED: "that the log only grew is not proved",
 }
 _GONE = "not in this receipt: erased, or held back"
@@ -56,8 +58,11 @@ def run_file(args: argparse.Namespace) -> int:
 
 
 def _judged(path: Path, keys: Sequence[VerifierKey], known: Sequence[Checkpoint]) -> _Judged:
-    with path.open("rb") as file:
-        raw = file.read(RECEIPT_BYTES_MAX + 1)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(RECEIPT_BYTES_MAX + 1)
+    except OSError as error:
+        raise ReceiptInvalid(f"{path} cannot be read: {error.strerror}") from error
     if is_receipt(raw):
         report, proved = judge_receipt(raw, keys=keys, known=known)
         return _Judged(report, _OF_EVENT, proved)
@@ -86,11 +91,15 @@ def _event_lines(proved: Proved) -> Iterator[str]:
     moments = (timestamp(microseconds(int(leaf[name]))) for name in ("started_ns", "received_ns"))
     started, received = moments
     yield f"  {leaf['kind']} {leaf['event_id']}, leaf {proved.index}"
-    meant = _GONE if proved.context is None else json.dumps(proved.context.get("intent"))
+    meant = _GONE if proved.context is None else _json(proved.context.get("intent"))
     yield f"  meant: {meant}"
     yield f"  ran: {leaf['action']}, {leaf['status']}, started {started}, received {received}"
     for name in ("inputs", "output", "error"):
         if proved.payload is not None and name in proved.payload:
-            yield f"  {name}: {json.dumps(proved.payload[name], ensure_ascii=False)}"
+            yield f"  {name}: {_json(proved.payload[name])}"
     if proved.payload is None:
         yield f"  inputs and output: {_GONE}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

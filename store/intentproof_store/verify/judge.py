@@ -148,8 +148,10 @@ def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyReques
     known = (*trust.known, *remembered)
     signed = read_checkpoints(folder, log, keys=trust.keys, known=known)
     suffix = f"/{log.tenant}/{log.writer}"
-    if any(checkpoint.origin.endswith(suffix) for checkpoint in trust.known):
+    known_sizes = [known.size for known in trust.known if known.origin.endswith(suffix)]
+    if known_sizes and not signed.trusted:
         signed.trusted = True
+        signed.vouched = max(known_sizes)
     elif trust.keys and not signed.trusted:
         signed.roots.clear()
         message = "no key that you trust is of this log"

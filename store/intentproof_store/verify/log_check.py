@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..errors import StoreError
 from ..files import read_regular
-from ..layout import TILE_WIDTH, tile_path
+from ..layout import TILE_LEVELS, TILE_WIDTH, tile_path
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
 from .notes import SignedSizes
@@ -28,7 +28,6 @@ from .segment_check import LeavesReport
 from .told import check_erased, check_quarantine, tell_losses
 
 _REMARKS = ("unsupported", "unknown_kind", "gap", "stamp_untrusted")
-_TILE_LEVELS = 8  # of the tree in one tile: 2^8 = 256
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,10 @@ class _TiledFrontier(Frontier):
         self.size = end
 
     def _keep(self, node: bytes, level: int) -> None:
-        if level and level % _TILE_LEVELS == 0:
-            if level // _TILE_LEVELS > len(self.tiles):
+        if level and level % TILE_LEVELS == 0:
+            if level // TILE_LEVELS > len(self.tiles):
                 self.tiles.append(bytearray())
-            self.tiles[level // _TILE_LEVELS - 1] += node
+            self.tiles[level // TILE_LEVELS - 1] += node
 
 
 class _Walk:
@@ -131,7 +130,19 @@ def check_log(
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
     if not any(problem.code not in _REMARKS for problem in report.problems):
-        report.events_verified = _events_below(pieces, report.checkpoint_size)
+        report.events_verified = _events_below(pieces, _vouched(report, signed))
+
+
+def _vouched(report: LogReport, signed: SignedSizes) -> int:
+    """Up to which leaf checkpoints count; what only the store itself vouches for is told."""
+    if signed.vouched is None or signed.vouched >= report.size:
+        return report.checkpoint_size
+    report.beyond = report.size - signed.vouched
+    message = (
+        f"{report.beyond} leaves above the checkpoint that you brought: give --key to judge them"
+    )
+    report.problems.append(Problem("not_vouched", message, log_index=signed.vouched))
+    return signed.vouched
 
 
 def _in_order(report: LogReport, gathered: Gathered) -> list[LeavesReport]:

@@ -20,10 +20,15 @@ from .report import LogReport, Problem
 
 @dataclass
 class SignedSizes:
-    """Checkpoints of a log by size. `trusted` where a key from outside signed them."""
+    """Checkpoints of a log by size. `trusted` where something from outside vouches for them.
+
+    Where that is no key, but checkpoints that the reader brought along, `vouched` is the size of
+    the largest: what is above it, anybody could have appended.
+    """
 
     roots: dict[int, bytes] = field(default_factory=dict)
     trusted: bool = False
+    vouched: int | None = None
 
 
 def read_checkpoints(
@@ -47,7 +52,7 @@ def read_checkpoints(
         if size is None and path.name != "checkpoint":
             continue  # a cosignature or a stranger: it can add nothing and take nothing away
         try:
-            checkpoint = open_checkpoint(read_regular(path), own, suffix)
+            checkpoint = own_checkpoint(read_regular(path), own, suffix)
         except (NoteInvalid, OSError) as error:
             report.problems.append(Problem("checkpoint_invalid", str(error), path.name))
             continue
@@ -62,7 +67,7 @@ def read_checkpoints(
     return sizes
 
 
-def open_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Checkpoint:
+def own_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Checkpoint:
     """The checkpoint of a log whose origin ends so, signed where keys of it are at hand.
 
     Raises NoteInvalid.

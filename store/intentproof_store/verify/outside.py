@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import AuthoritiesInvalid, NoteInvalid
 from ..identity import read_vkeys
-from ..note import Checkpoint, VerifierKey, open_note, parse_checkpoint_text, parse_note
+from ..note import Checkpoint, VerifierKey, open_note, read_checkpoint
 from ..tokens import Authorities, read_authorities
 
 
@@ -32,7 +32,7 @@ def known_checkpoints(path: Path | None, keys: Sequence[VerifierKey]) -> tuple[C
         raw = path.read_bytes()
     except OSError as error:
         raise NoteInvalid(f"{path} cannot be read: {error}") from error
-    checkpoint = parse_checkpoint_text(parse_note(raw).text)
+    checkpoint = read_checkpoint(raw)
     if any(key.name == checkpoint.origin for key in keys):
         open_note(raw, keys)
     return (checkpoint,)

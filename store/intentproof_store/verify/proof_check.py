@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..errors import NoteInvalid, ProofInvalid, ReceiptInvalid
 from ..extension import decode_extension, verify_extension
-from ..note import Checkpoint, VerifierKey, parse_checkpoint_text, parse_note
+from ..note import Checkpoint, VerifierKey, read_checkpoint
 from ..receipt import Proved, decode_receipt, verify_receipt
 from .report import LogReport, Outcome, Problem, Report
 
@@ -25,7 +25,7 @@ def judge_receipt(
     Raises ReceiptInvalid or NoteInvalid where the bytes are not a receipt that can be read.
     """
     receipt = decode_receipt(raw)
-    checkpoint = parse_checkpoint_text(parse_note(receipt.checkpoint).text)
+    checkpoint = read_checkpoint(receipt.checkpoint)
     log = _log(checkpoint)
     try:
         proved = verify_receipt(receipt, keys=keys, known=known)
@@ -45,14 +45,16 @@ def judge_extension(raw: bytes, *, known: Checkpoint, keys: Sequence[VerifierKey
     Raises ProofInvalid or NoteInvalid where the bytes are not such a proof that can be read.
     """
     extension = decode_extension(raw)
-    log = _log(parse_checkpoint_text(parse_note(extension.checkpoint).text))
+    log = _log(read_checkpoint(extension.checkpoint))
     try:
-        verify_extension(extension, known=known, keys=keys)
+        later = verify_extension(extension, known=known, keys=keys)
     except (NoteInvalid, ProofInvalid) as error:
         log.problems.append(Problem(_CODES[type(error)], str(error)))
         return Report(Outcome.TAMPERED, "none", [log])
-    log.anchored = True
-    return Report(Outcome.VERIFIED, "known", [log])
+    log.anchored = bool(keys) or later == known
+    if not log.anchored:
+        return Report(Outcome.UNANCHORED, "none", [log])
+    return Report(Outcome.VERIFIED, "known" if later == known else "own-key", [log])
 
 
 def _log(checkpoint: Checkpoint) -> LogReport:

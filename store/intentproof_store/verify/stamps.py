@@ -20,7 +20,7 @@ from ..files import read_regular
 from ..layout import parse_anchor, token_name
 from ..note import Checkpoint, VerifierKey
 from ..tokens import Authorities, check_token, verify_token
-from .notes import SignedSizes, add_checkpoint, open_checkpoint
+from .notes import SignedSizes, add_checkpoint, own_checkpoint
 from .report import LogReport, Problem, StampedTime
 
 
@@ -84,7 +84,7 @@ def read_stamps(
 def _read(path: Path, report: LogReport, own: Sequence[VerifierKey]) -> tuple[Anchored, Checkpoint]:
     anchored = decode_anchored(read_regular(path))
     verify_anchored(anchored)
-    checkpoint = open_checkpoint(anchored.note, own, f"/{report.tenant}/{report.writer}")
+    checkpoint = own_checkpoint(anchored.note, own, f"/{report.tenant}/{report.writer}")
     if checkpoint.size != parse_anchor(path.name):
         raise StampInvalid(f"its name does not say {checkpoint.size}, as its checkpoint does")
     return anchored, checkpoint
