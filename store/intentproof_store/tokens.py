@@ -5,6 +5,7 @@ it stamped stays. Nothing here asks a network; revocation is not looked at. Pure
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC
@@ -121,7 +122,7 @@ def verify_token(
     except StampInvalid:
         raise
     except VerificationError as error:
-        raise StampInvalid(f"the token does not hold: {_short(error)}") from error
+        raise StampInvalid(f"the token does not hold: {_reason(error)}") from error
     except Exception as error:
         raise StampInvalid(f"the token cannot be read: {_short(error)}") from error
     return seconds
@@ -208,6 +209,13 @@ def _body(raw: bytes, start: int, end: int) -> int:
     if body > end:
         raise StampInvalid("the token is cut off")
     return body
+
+
+def _reason(error: VerificationError) -> str:
+    """What OpenSSL says of a chain or a signature, without where in its sources it says so."""
+    text = str(error)
+    said = re.findall(r'Verify error: ([^"]+)', text) or re.findall(r'reason: "([^"]+)"', text)
+    return ", ".join(dict.fromkeys(said)) or _short(error)
 
 
 def _short(error: Exception) -> str:
