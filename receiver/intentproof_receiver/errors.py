@@ -7,11 +7,13 @@
   + TooLarge              more than a configured limit
   + UnsupportedMedia      a media type or content encoding that is not taken
   + MethodNotAllowed      another HTTP method than the path has
+  + NotFound              nothing of that name, for the tenant that asks
   + Unavailable           our own fault, or too much at once: the client keeps and resends
     - Unreadable          a gRPC call without a message: cut, or refused by the library before us
     - KeysUnavailable     the file of keys cannot be read
     - MappingsUnavailable the file of client certificates cannot be read
     - StoreRefused        the store cannot take it: its queue or disk is full, or sealing lags
+    - NotYet              what a reader asks for comes later: no checkpoint covers it
     - OverQuota           a tenant has used up what its quota gives it for now
   + Unusable              the command line or the configuration cannot be used (exit code 6)
     - ConfigInvalid       a setting is unknown, has a wrong type, or is out of range
@@ -57,6 +59,10 @@ class MethodNotAllowed(ReceiverError):
     """Another HTTP method than the path has."""
 
 
+class NotFound(ReceiverError):
+    """Nothing of that name, as far as the tenant that asks can see."""
+
+
 class Unavailable(ReceiverError):
     """Not taken, nothing kept: send it again after `retry_after_s` seconds.
 
@@ -100,6 +106,10 @@ class StoreRefused(Unavailable):
     """The store kept nothing of it, and will take it later."""
 
 
+class NotYet(Unavailable):
+    """What a reader asks for is not there yet, and comes by itself."""
+
+
 class OverQuota(Unavailable):
     """A tenant has used up its quota for now. Retryable: a client would delete its evidence."""
 
@@ -139,14 +149,17 @@ ANSWERS: dict[type[ReceiverError], Answer] = {
     InvalidRequest: Answer(3, 400, retryable=False, word="invalid"),
     Unauthenticated: Answer(16, 401, retryable=False, word="unauthenticated"),
     Forbidden: Answer(7, 403, retryable=False, word="forbidden"),
+    NotFound: Answer(5, 404, retryable=False, word="not_found"),
     MethodNotAllowed: Answer(12, 405, retryable=False, word="method_not_allowed"),
     TooLarge: Answer(8, 413, retryable=False, word="too_large"),
     UnsupportedMedia: Answer(3, 415, retryable=False, word="unsupported_media"),
     Unavailable: Answer(14, 503, retryable=True, word="unavailable"),
     Unreadable: Answer(14, 503, retryable=True, word="unreadable"),
+    NotYet: Answer(14, 503, retryable=True, word="not_yet"),
     # Not RESOURCE_EXHAUSTED, which clients that do not look for a RetryInfo take for permanent.
     OverQuota: Answer(14, 429, retryable=True, word="over_quota"),
 }
+READERS_ONLY = (NotFound, NotYet)  # what no request of OTLP is answered
 
 
 def answer_to(error: ReceiverError) -> Answer:

@@ -14,19 +14,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .body import decoder_of, read_body, unpack
-from .credentials import Credentials, api_key_of
 from .errors import (
     MethodNotAllowed,
     ReceiverError,
+    Unauthenticated,
     Unavailable,
     UnsupportedMedia,
     answer_to,
 )
-from .https import CLIENT_CERTIFICATE
 from .inflight import Lease
 from .intake import GetBody, Intake
 from .logs import log
 from .metrics import Metrics
+from .receipts_http import Receipts, credentials_of
 from .stages import stage
 from .status import Encoding, failure, success
 
@@ -43,6 +43,7 @@ def make_app(
     metrics: Metrics,
     status: Callable[[], LedgerStatus],
     message_bytes_max: int,
+    receipts: Receipts | None = None,
 ) -> FastAPI:
     """The application. `status` must not block."""
     # No redirects: they would be made of a header of the client's.
@@ -57,6 +58,8 @@ def make_app(
             response_class=Response,
             include_in_schema=path == TRACES,
         )
+    if receipts is not None:
+        receipts.add_to(app)
     _add_status_routes(app, intake, metrics, status)
     _add_error_handlers(app, metrics)
     return app
@@ -97,15 +100,10 @@ class _Traces:
         except UnsupportedMedia as error:
             return _refuse_early(error, request, self._metrics)
         try:
-            outcome = await self._intake.take("http", _credentials(request), encoding, read)
+            outcome = await self._intake.take("http", credentials_of(request), encoding, read)
         except ReceiverError as error:
             return _refusal(error, request)
         return Response(success(outcome, encoding), media_type=encoding.value)
-
-
-def _credentials(request: Request) -> Credentials:
-    certificate = getattr(request.state, CLIENT_CERTIFICATE, b"")
-    return Credentials(api_key_of(request.headers), certificate)
 
 
 def _media_type(request: Request) -> str:
@@ -201,7 +199,12 @@ def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(ReceiverError)
     async def receiver_error(request: Request, error: ReceiverError) -> Response:
         answer = answer_to(error)
-        return _envelope(request, answer.http, answer.word, str(error))
+        told = _envelope(request, answer.http, answer.word, str(error))
+        if isinstance(error, Unavailable):
+            told.headers["retry-after"] = str(error.retry_after_s)
+        if isinstance(error, Unauthenticated):
+            told.headers["www-authenticate"] = "Bearer"
+        return told
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:

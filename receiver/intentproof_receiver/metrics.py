@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS_TYPE
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from .errors import ANSWERS
+from .errors import ANSWERS, READERS_ONLY
 from .outcome import Outcome
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -93,7 +93,8 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         """Make what is known to come: `increase()` does not see the value a series begins with."""
-        words = ["ok", "cancelled", *(answer.word for answer in ANSWERS.values())]
+        refusals = [one.word for kind, one in ANSWERS.items() if kind not in READERS_ONLY]
+        words = ["ok", "cancelled", *refusals]
         for transport in TRANSPORTS:
             for word in words:
                 self._requests.labels(transport, word)

@@ -18,11 +18,13 @@ from intentproof_store import (
     LedgerLocked,
     LedgerSettings,
     LogNameChanged,
+    Places,
 )
 
 from . import grpc_server, status_metrics
 from .client_certificates import MappingStore
 from .config import Config, load
+from .credentials import authenticate
 from .export import Exporter
 from .exposure import check_exposure
 from .fair import FairPool
@@ -39,6 +41,7 @@ from .metrics import Metrics
 from .native_output import NativeOutput
 from .observation import make_tracer, show_pressure, tell_of_encodings
 from .process import collecting_often, use_little_memory
+from .receipts_http import Receipts
 from .status_metrics import Watched
 from .tls import Certificates, tls_files
 from .usage import Usage
@@ -194,9 +197,10 @@ def _assemble(
     )
     watched = Watched(ledger=ledger.status, keys=keys.status, budget=budget)
     status_metrics.register(metrics, config, watched)
+    mappings = MappingStore(config.home)
     exporter = Exporter(
         keys=keys,
-        mappings=MappingStore(config.home),
+        mappings=mappings,
         ledger=ledger,
         event_bytes_max=config.event_bytes_max,
     )
@@ -209,6 +213,11 @@ def _assemble(
         metrics=metrics,
         status=ledger.status,
         message_bytes_max=config.message_bytes_max,
+        receipts=Receipts(
+            Places(store=config.store, hot=config.hot_folder, home=config.home),
+            partial(authenticate, keys=keys, mappings=mappings),
+            checkpoint_seconds=config.checkpoint_seconds,
+        ),
     )
     http = HttpServer(
         uvicorn.Config(

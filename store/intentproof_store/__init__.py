@@ -2,12 +2,14 @@
 
 from .errors import (
     EventsInvalid,
+    EventUnknown,
     FrameInvalid,
     HomeInvalid,
     LedgerBehind,
     LedgerLocked,
     LogNameChanged,
     NoteInvalid,
+    NotSigned,
     ProofInvalid,
     QuarantineDamaged,
     QueryFailed,
@@ -30,6 +32,7 @@ from .lookups import (
     told_of_trace,
 )
 from .present import cell, document, item, lines, shown
+from .proving import Places, receipt_of
 from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
@@ -41,6 +44,7 @@ from .textcolumns import Piece, joined, json_piece
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "EventUnknown",
     "EventsInvalid",
     "FrameInvalid",
     "HomeInvalid",
@@ -51,8 +55,10 @@ __all__ = [
     "LedgerSettings",
     "LedgerStatus",
     "LogNameChanged",
+    "NotSigned",
     "NoteInvalid",
     "Piece",
+    "Places",
     "ProofInvalid",
     "QuarantineDamaged",
     "Quarantined",
@@ -79,6 +85,7 @@ __all__ = [
     "quarantined",
     "read_quarantined",
     "read_trace_id",
+    "receipt_of",
     "shown",
     "tells_again",
     "told_of_correlation",

@@ -472,7 +472,7 @@ def test_a_bug_in_a_transport_is_retryable(
 
 
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
-@pytest.mark.parametrize("step", ["_credentials", "success"])
+@pytest.mark.parametrize("step", ["credentials_of", "success"])
 def test_a_bug_in_the_handler_is_retryable(
     service: Service, monkeypatch: pytest.MonkeyPatch, step: str, media_type: str
 ) -> None:
