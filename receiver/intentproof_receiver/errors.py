@@ -18,6 +18,7 @@
   + Unusable              the command line or the configuration cannot be used (exit code 6)
     - ConfigInvalid       a setting is unknown, has a wrong type, or is out of range
     - TlsInvalid          a certificate, key or CA cannot be used
+  + TsaFailed             a time-stamping authority cannot be reached, or does not answer
   + Unsafe                would expose what must not be exposed (exit code 8)
 """
 
@@ -126,6 +127,10 @@ class ConfigInvalid(Unusable):
 
 class TlsInvalid(Unusable):
     """A certificate, key or CA file is missing, damaged, or does not fit the others."""
+
+
+class TsaFailed(ReceiverError):
+    """The time-stamping authority gave no answer: it is asked again later."""
 
 
 class Unsafe(ReceiverError):

@@ -1,6 +1,7 @@
 """Where events become durable, provable and queryable: the ledger, the log, SQL and `verify`."""
 
 from .errors import (
+    AuthoritiesInvalid,
     EventsInvalid,
     EventUnknown,
     FrameInvalid,
@@ -14,6 +15,7 @@ from .errors import (
     QuarantineDamaged,
     QueryFailed,
     QueryRefused,
+    StampInvalid,
     StoreBusy,
     StoreError,
     StoreMissing,
@@ -37,17 +39,22 @@ from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
+from .stamping import Kept, Stamping, Unstamped, last_stamp
 from .standing import check_standing
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
+from .tokens import Authorities, read_authorities
 
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "Authorities",
+    "AuthoritiesInvalid",
     "EventUnknown",
     "EventsInvalid",
     "FrameInvalid",
     "HomeInvalid",
+    "Kept",
     "Layout",
     "Ledger",
     "LedgerBehind",
@@ -65,6 +72,8 @@ __all__ = [
     "QueryFailed",
     "QueryRefused",
     "Reader",
+    "StampInvalid",
+    "Stamping",
     "StoreBusy",
     "StoreError",
     "StoreMissing",
@@ -74,6 +83,7 @@ __all__ = [
     "Told",
     "TraceIdInvalid",
     "Undecodable",
+    "Unstamped",
     "cell",
     "check_standing",
     "document",
@@ -81,8 +91,10 @@ __all__ = [
     "item",
     "joined",
     "json_piece",
+    "last_stamp",
     "lines",
     "quarantined",
+    "read_authorities",
     "read_quarantined",
     "read_trace_id",
     "receipt_of",

@@ -11,7 +11,7 @@ A token is checked before the first byte of it is kept.
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,11 +83,7 @@ class Stamping:
         itself. Raises HomeInvalid; a log whose checkpoint cannot be read waits.
         """
         stamped = dict(last_stamp(self._home).sizes)
-        found = [
-            (checkpoint, raw)
-            for checkpoint, raw in self._newest()
-            if checkpoint.size > stamped.get(checkpoint.origin, 0)
-        ]
+        found = list(self._newest(stamped))
         if not found:
             return None
         identity = load_identity(self._home, self._log_name)
@@ -125,16 +121,17 @@ class Stamping:
         self._remember(wanted, seconds)  # (3)
         return Kept(seconds, len(wanted.logs))
 
-    def _newest(self) -> Iterator[tuple[Checkpoint, bytes]]:
-        """The newest checkpoint that stands in the store, of each log that this home signed.
+    def _newest(self, stamped: Mapping[str, int]) -> Iterator[tuple[Checkpoint, bytes]]:
+        """The newest checkpoint in the store of each log that this home signed since its stamp.
 
         Read from one small file a log: a folder has a file for each checkpoint that ever was.
         """
         keys = trusted_keys(self._home)
-        for origin in sorted(last_checkpoints(self._home)):
-            found = self._read(origin, keys)
-            if found is not None:
-                yield found
+        for origin, signed in sorted(last_checkpoints(self._home).items()):
+            if signed.size > stamped.get(origin, 0):
+                found = self._read(origin, keys)
+                if found is not None and found[0].size > stamped.get(origin, 0):
+                    yield found
 
     def _read(self, origin: str, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, bytes] | None:
         _, tenant, writer = origin.rsplit("/", 2)

@@ -56,7 +56,7 @@ def read_authorities(pem: bytes) -> Authorities:
         certificates = x509.load_pem_x509_certificates(pem)
         roots = tuple(one for one in certificates if one.issuer == one.subject)
     except ValueError as error:
-        raise AuthoritiesInvalid(f"no certificates in PEM form: {error}") from error
+        raise AuthoritiesInvalid("no certificates in PEM form") from error
     if not roots:
         raise AuthoritiesInvalid("no root certificate, which is one that issued itself")
     return Authorities(roots, tuple(one for one in certificates if one not in roots))

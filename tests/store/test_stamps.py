@@ -301,14 +301,23 @@ def test_every_kind_of_key(here: Place, tmp_path: Path) -> None:
     assert verify(here, Authority(tmp_path / "ec")).outcome is Outcome.VERIFIED
 
 
-def judged(folder: Path, where: Place, tsa: Authority | None) -> LogReport:
-    """What `verify` finds of the stamps in a folder, and nothing else."""
-    report = LogReport(TENANT, where.writer)
-    own = [key for key in trusted_keys(where.home) if f"/{TENANT}/" in key.name]
-    authorities = None if tsa is None else read_authorities(tsa.roots.read_bytes())
-    tokens = TokenJudge(authorities)
-    read_stamps(folder, report, own=own, sizes=SignedSizes(), tokens=tokens)
-    return report
+Judged = Callable[[Authority | None], LogReport]
+
+
+@pytest.fixture
+def judged(here: Place) -> Judged:
+    """What `verify` finds of the stamps in a log's folder, and nothing else."""
+    writer, folder = here.writer, here.log()
+    own = [key for key in trusted_keys(here.home) if f"/{TENANT}/" in key.name]
+
+    def judge(tsa: Authority | None) -> LogReport:
+        report = LogReport(TENANT, writer)
+        authorities = None if tsa is None else read_authorities(tsa.roots.read_bytes())
+        tokens = TokenJudge(authorities)
+        read_stamps(folder, report, own=own, sizes=SignedSizes(), tokens=tokens)
+        return report
+
+    return judge
 
 
 def flipped(raw: bytes) -> "list[bytes]":
@@ -321,22 +330,22 @@ def flipped(raw: bytes) -> "list[bytes]":
     return made + [raw[:end] for end in range(len(raw))]
 
 
-def test_every_bit_counts(here: Place, tsa: Authority) -> None:
+def test_every_bit_counts(here: Place, tsa: Authority, judged: Judged) -> None:
     """No single bit of a proof or a token may turn, and no byte be cut off: 0 are accepted."""
     stamp(here, tsa)
     (path,) = files(here)
-    assert len(judged(path.parent, here, tsa).stamps or ()) == 1
+    assert len(judged(tsa).stamps or ()) == 1
     for file in (path, token_of(path)):
         raw = file.read_bytes()
         accepted = 0
         for changed in flipped(raw):
             file.write_bytes(changed)
-            report = judged(path.parent, here, None)  # without authorities, too
+            report = judged(None)  # without authorities, too
             found = {problem.code for problem in report.problems}
             accepted += found != {"stamp_invalid"}
         file.write_bytes(raw)
         assert accepted == 0, file.name
-    assert len(judged(path.parent, here, tsa).stamps or ()) == 1
+    assert len(judged(tsa).stamps or ()) == 1
 
 
 def test_a_token_that_was_renamed_says_nothing_else(here: Place, tsa: Authority) -> None:
