@@ -11,6 +11,7 @@ The steps, for each file `anchor.<size>.<hex>`:
 (1) to (3) are looked at always, (4) where the reader brings authorities: `--tsa`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,9 +37,10 @@ class TokenJudge:
 
         Raises StampUntrusted and StampInvalid.
         """
-        found = self._judged.get((token, digest))
+        which = hashlib.sha256(token).digest(), digest
+        found = self._judged.get(which)
         if found is None:
-            found = self._judged[token, digest] = self._judge(token, digest)
+            found = self._judged[which] = self._judge(token, digest)
         if isinstance(found, StampInvalid):
             raise found
         return found
