@@ -1,14 +1,22 @@
 """`GET /v1/events/{event_id}/receipt` of a receiver that runs."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from fastapi import Request
+from intentproof_receiver import receipts_http
+from intentproof_receiver.errors import NotFound, Unavailable
 from intentproof_receiver.key_commands import create_key
+from intentproof_receiver.keys import Principal
+from intentproof_receiver.receipts_http import Receipts
+from intentproof_store import EventUnknown, Places
 from intentproof_store.identity import trusted_keys
-from intentproof_store.receipt import decode_receipt, verify_receipt
+from intentproof_store.receipt import Receipt, decode_receipt, verify_receipt
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
 from tests.receiver.serving import Served, served, until
@@ -95,6 +103,35 @@ def test_before_the_next_checkpoint_the_answer_is_to_come_again(tmp_path: Path) 
         assert running.post(request_bytes(span_of(1, "early")), key) == 200
         status, body, headers = receipt(running, key, "early")
     assert (status, json.loads(body)["code"], headers["retry-after"]) == (503, "not_yet", "3600")
+
+
+def test_readers_beyond_a_few_are_told_to_come_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one receipt is made sixteen may wait; one more has 503, and the others their answer."""
+    made = threading.Event()
+
+    def slow(*_: object) -> Receipt:
+        assert made.wait(20)
+        raise EventUnknown("x")
+
+    monkeypatch.setattr(receipts_http, "receipt_of", slow)
+    principal = Principal("acme", ("read",))
+    receipts = Receipts(Places(store=home), lambda _: principal, checkpoint_seconds=1)
+    request = Request({"type": "http", "headers": []})
+
+    async def ask() -> None:
+        waiting = [asyncio.create_task(receipts.get(request, "x")) for _ in range(16)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="too many"):
+            await receipts.get(request, "x")
+        made.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in answers] == [NotFound] * 16
+        with pytest.raises(NotFound):
+            await receipts.get(request, "x")
+
+    asyncio.run(ask())
 
 
 def test_other_methods_are_told_which_one_it_is(service: Served, key: str) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_schemas import CONTEXT_DOMAIN, PAYLOAD_DOMAIN, canonical, commitment
 from intentproof_store.errors import NoteInvalid, ProofInvalid, ReceiptInvalid
+from intentproof_store.extension import Extension, decode_extension
 from intentproof_store.merkle import leaf_hash
 from intentproof_store.note import Checkpoint, VerifierKey, sign_note
-from intentproof_store.receipt import Half, Proved, Receipt, decode_receipt, verify_receipt
+from intentproof_store.receipt import (
+    RECEIPT_BYTES_MAX,
+    Half,
+    Proved,
+    Receipt,
+    decode_receipt,
+    verify_receipt,
+)
 
 from tests.examples import examples
 
@@ -167,6 +176,32 @@ def test_the_extra_line_has_one_form(members: Any, words: str) -> None:
     """What no signature covers is read strictly: nothing can hide in it."""
     with pytest.raises(ReceiptInvalid, match=words):
         decode_receipt(extra_of(members))
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([bytes(32)] * 64, "over 63 hashes"),
+        ([bytes(31)], "not 32 bytes"),
+        ([bytes(33)], "not 32 bytes"),
+    ],
+    ids=["too many", "short", "long"],
+)
+def test_hashes_of_a_proof_are_32_bytes_and_few(lines: list[bytes], words: str) -> None:
+    """What no tree of less than 2^63 leaves can need is refused before any hashing."""
+    made = replace(receipt(canonical(LEAF)), proof=tuple(lines))
+    with pytest.raises(ReceiptInvalid, match=words):
+        decode_receipt(made.encode())
+    grown = Extension(1, tuple(lines), made.checkpoint)
+    with pytest.raises(ProofInvalid, match=words):
+        decode_extension(grown.encode())
+
+
+def test_a_file_of_gigabytes_is_not_read_as_a_receipt() -> None:
+    """Over 32 MiB nothing is decoded: no event is as large."""
+    raw = receipt(canonical(LEAF)).encode()
+    with pytest.raises(ReceiptInvalid, match="the limit is 33554432"):
+        decode_receipt(raw + b"\n" * (RECEIPT_BYTES_MAX + 1 - len(raw)))
 
 
 @given(st.binary(max_size=300), st.integers(min_value=0, max_value=400))

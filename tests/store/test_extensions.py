@@ -114,6 +114,13 @@ def test_growth_that_nobody_signed_is_refused(here: Place) -> None:
         verify_extension(made, known=known, keys=[other])
 
 
+def test_no_proof_leads_from_one_log_to_another(here: Place) -> None:
+    """The same leaves under another origin are another log."""
+    made, known = extension(here, 301), held(here, 301)
+    with pytest.raises(NoteInvalid, match=r"yours is of another\.log"):
+        verify_extension(made, known=replace(known, origin="another.log"))
+
+
 def test_the_command_and_verify(here: Place, run: Run, tmp_path: Path) -> None:
     """`log consistency` writes a proof, `verify --known --key` takes it, and refuses another's."""
     file, vkeys = tmp_path / "grown", tmp_path / "vkeys"
@@ -134,6 +141,6 @@ def test_the_command_and_verify(here: Place, run: Run, tmp_path: Path) -> None:
     code, _, err = run(*argv, "--from", "300")
     assert code == 6
     assert "no checkpoint of 300 leaves" in err
-    for writer in ("../other", "", here.writer + "/.."):
+    for writer in (f"../{TENANT}/{here.writer}", "", f"{here.writer}/../{here.writer}"):
         argv = ("log", "consistency", "--tenant", TENANT, "--writer", writer, "-o", file)
         assert run(*argv, "--from", "301")[0] == 6

@@ -12,6 +12,7 @@ from intentproof_store.layout import SegmentName, date_of
 from intentproof_store.rowcheck import check_batch
 from intentproof_store.rows import RowMaker
 from intentproof_store.segments import file_sha256
+from intentproof_store.verify.event_ids import Marker
 from intentproof_store.verify.segment_check import (
     LeavesReport,
     SegmentTask,
@@ -72,8 +73,10 @@ def rows_at(*indexes: int | None, **changes: Any) -> pa.RecordBatch:
 def taken(leaves: int, *batches: pa.RecordBatch) -> LeavesReport:
     """What is told of a segment of leaves 10 and on, after these batches of its rows."""
     report = LeavesReport.of(10, leaves)
+    marker = Marker(1)
     for rows in batches:
-        report.add(rows, check_batch(rows, tenant=TENANT, writer=WRITER), "x.parquet")
+        checked = check_batch(rows, tenant=TENANT, writer=WRITER)
+        report.add(rows, checked, "x.parquet", marker=marker)
     return report
 
 
@@ -112,7 +115,7 @@ def checked(path: Path, table: pa.Table) -> list[str]:
     """The problems of a segment of two leaves that holds this table, received at noon."""
     pq.write_table(table.sort_by([("trace_id", "ascending"), ("log_index", "ascending")]), path)
     name = SegmentName(WRITER, 0, table.num_rows - 1, 0)
-    task = SegmentTask(path, TENANT, name, date_of(NOON_NS), file_sha256(path))
+    task = SegmentTask(path, TENANT, name, date_of(NOON_NS), file_sha256(path), 1)
     return [problem.code for problem in check_segment(task).problems]
 
 

@@ -103,10 +103,9 @@ def test_a_store_is_stamped(here: Place, tsa: Authority) -> None:
         assert log.stamped_size == log.size == log.checkpoint_size
         assert log.stamped_times(log.size) == [kept.seconds]
         assert log.stamped_times(log.size - 1) == []
-        moment = datetime.fromtimestamp(kept.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
-        told = {"count": 1, "size": log.size, "before": moment}
+        told = {"count": 1, "size": log.size, "before_s": kept.seconds}
         assert log.document()["stamps"] == told
-    assert verify(here).logs[0].document()["stamps"] is None
+    assert "stamps" not in verify(here).logs[0].document()
 
 
 def test_one_token_serves_all_logs(here: Place, tsa: Authority) -> None:

@@ -20,6 +20,7 @@ from ..layout import Layout, check_tenant, parse_segment_file
 from ..note import Checkpoint, VerifierKey
 from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
+from .event_ids import Marker, new_seed
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
 from .outside import known_checkpoints, outside_keys, trusted_authorities
@@ -52,6 +53,7 @@ class _Trust:
     known: tuple[Checkpoint, ...]
     remembered: tuple[Checkpoint, ...]
     hot_key: bytes | None
+    seed: int
     tokens: TokenJudge
 
     def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
@@ -109,8 +111,9 @@ def _trust(request: VerifyRequest) -> _Trust:
         if request.keys is None:
             keys = trusted_keys(request.home)
             remembered = tuple(last_checkpoints(request.home).values())
+    known = known_checkpoints(request.known, keys)
     tokens = TokenJudge(trusted_authorities(request.tsa))
-    return _Trust(keys, known_checkpoints(request.known, keys), remembered, hot_key, tokens)
+    return _Trust(keys, known, remembered, hot_key, new_seed(), tokens)
 
 
 def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:
@@ -166,6 +169,7 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
     found: list[LeavesReport] = []
     if request.sealed:
         return found
+    marker = Marker(trust.seed)
     for path, frame in read_hot(request.hot, log.writer):
         if isinstance(frame, Damage):
             if not frame.torn:
@@ -184,7 +188,8 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
             continue
         first = rows.column("log_index")[0].as_py() if rows.num_rows else 0
         leaves = LeavesReport.of(first, rows.num_rows)
-        leaves.add(rows, check_batch(rows, tenant=log.tenant, writer=log.writer), path.name)
+        checked = check_batch(rows, tenant=log.tenant, writer=log.writer)
+        leaves.add(rows, checked, path.name, marker=marker)
         found.append(leaves)
     return sorted(found, key=lambda leaves: leaves.first)
 
@@ -206,7 +211,9 @@ def _tasks(
         reports[writer].problems.append(_file_problem(layout, tenant, problem))
     tasks: dict[str, list[SegmentTask]] = {}
     for segment in segments:
-        task = SegmentTask(segment.path, tenant, segment.name, segment.day, segment.note.sha256)
+        task = SegmentTask(
+            segment.path, tenant, segment.name, segment.day, segment.note.sha256, trust.seed
+        )
         tasks.setdefault(segment.name.writer, []).append(task)
     return tasks
 

@@ -9,6 +9,7 @@ The steps, as `check_log` numbers them:
 5. Sealed leaves above every checkpoint have a hot record; leaves under one are all at hand.
 6. The first leaf is the genesis.
 7. Erased halves are named by an erasure or retention leaf; quarantined bytes are whole.
+8. No event stands in the log twice.
 """
 
 import base64
@@ -25,7 +26,7 @@ from ..tree import tile_hashes
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
-from .told import check_erased, check_quarantine, tell_losses
+from .told import check_erased, check_quarantine, check_repeated, tell_losses
 
 _REMARKS = ("unsupported", "unknown_kind", "gap", "stamp_untrusted")
 
@@ -119,6 +120,7 @@ def check_log(
         report.problems.extend(leaves.problems)  # what is nearest to the bytes comes first
     pieces = _in_order(report, gathered)  # (1)
     walk = _walk(report, pieces, sizes, folders)  # (2)
+    check_repeated(report, pieces)  # (8)
     if all(leaves.whole for leaves in pieces):  # of a damaged file only itself is to blame
         _check_roots(report, walk, signed, sizes)  # (3)
         _check_tiles(report, walk.levels, folders.log / "tile")  # (4)

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from intentproof_schemas import timestamp
-
 
 class Outcome(Enum):
     """What was found; the first that applies, in this order."""
@@ -30,6 +28,7 @@ _TAMPERED = frozenset(
         "column_differs",
         "commitment_differs",
         "erased_without_leaf",
+        "event_repeated",
         "extra_columns",
         "frame_forged",
         "genesis_differs",
@@ -128,7 +127,7 @@ class LogReport:
         return sorted(each.seconds for each in self.stamps or () if each.size == size)
 
     def document(self) -> dict[str, Any]:
-        """As in the JSON of `verify`."""
+        """As in the JSON of `verify`; `stamps` where the reader trusts an authority."""
         return {
             "tenant": self.tenant,
             "writer": self.writer,
@@ -138,17 +137,17 @@ class LogReport:
             "unsigned_sealed": self.unsigned_sealed,
             "hot": self.hot,
             "beyond": self.beyond,
-            "stamps": self._stamps(),
+            **self._stamps(),
             "problems": [problem.document() for problem in self.problems],
         }
 
-    def _stamps(self) -> dict[str, Any] | None:
+    def _stamps(self) -> dict[str, Any]:
         """The newest of the log's time stamps, and how many there are."""
         if self.stamps is None:
-            return None
+            return {}
         size = self.stamped_size
-        before = timestamp(self.stamped_times(size)[0] * 10**6) if self.stamps else None
-        return {"count": len(self.stamps), "size": size, "before": before}
+        before_s = self.stamped_times(size)[0] if self.stamps else None
+        return {"stamps": {"count": len(self.stamps), "size": size, "before_s": before_s}}
 
 
 @dataclass(frozen=True)

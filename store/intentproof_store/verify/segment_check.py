@@ -14,6 +14,7 @@ from ..layout import SegmentName, date_of
 from ..merkle import HASH_BYTES
 from ..rowcheck import BatchReport, Erased, check_batch
 from ..segments import file_sha256
+from .event_ids import Marker, Words
 from .report import Problem
 
 _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
@@ -31,6 +32,7 @@ class SegmentTask:
     name: SegmentName
     day: str
     sha256: str
+    seed: int
 
 
 @dataclass
@@ -44,6 +46,7 @@ class LeavesReport:
     erased: list[Erased] = field(default_factory=list)
     details: list[tuple[int, str, str]] = field(default_factory=list)
     taken: int = 0
+    marks: list[tuple[Words, Words]] = field(default_factory=list)
 
     @classmethod
     def of(cls, first: int, rows: int) -> "LeavesReport":
@@ -89,7 +92,9 @@ class LeavesReport:
             self.hashes[place : place + HASH_BYTES] = hashed
             self.taken += 1
 
-    def add(self, batch: pa.RecordBatch, checked: BatchReport, file: str) -> None:
+    def add(
+        self, batch: pa.RecordBatch, checked: BatchReport, file: str, *, marker: Marker
+    ) -> None:
         """Take a checked batch; a log index outside or twice is a problem."""
         column = batch.column("log_index")
         is_event = pc.equal(batch.column("kind"), "event")
@@ -98,6 +103,9 @@ class LeavesReport:
             np.frombuffer(self.event_indexes, np.uint8)[events] = 1
         else:
             self._place_each(column.to_pylist(), is_event.to_pylist(), checked.leaf_hashes, file)
+        known = batch.filter(pc.and_(is_event, pc.is_valid(column)))
+        indexes = known.column("log_index").to_numpy().astype(np.uint64)
+        self.marks.append((indexes, marker.marks(known.column("event_id"))))
         for problem in checked.problems[: _PROBLEMS_MAX - len(self.problems)]:
             self.problems.append(Problem(problem.code, problem.message, file, problem.log_index))
         for index in checked.unsupported:
@@ -152,13 +160,14 @@ def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
                 Problem("extra_columns", f"columns that no leaf vouches for: {extra}", file)
             )
         before: tuple[str, int] | None = None
+        marker = Marker(task.seed)
         # One thread: the columns are many and small, handing them around costs more than reading.
         for batch in parquet.iter_batches(
             batch_size=_BATCH_ROWS, columns=list(COLUMNS), use_threads=False
         ):
             rows = batch.cast(SEGMENT_SCHEMA)
             checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
-            report.add(rows, checked, file)
+            report.add(rows, checked, file, marker=marker)
             _check_dates(task, report, rows)
             before = _check_order(report, rows, before, file)
 

@@ -1,13 +1,15 @@
-"""What leaves tell of other bytes: what was erased, lost, or is in quarantine."""
+"""What leaves tell of other bytes, erased, lost or in quarantine; and what they tell twice."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import orjson
 from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
 
 from ..files import read_regular
 from ..layout import quarantine_file
+from .event_ids import repeated
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
 
@@ -75,3 +77,16 @@ def tell_losses(report: LogReport, pieces: Pieces) -> None:
             named = ", ".join(map(str, lost)) if isinstance(lost, list) and lost else "not known"
             message = f"the receiver lost or set aside hot bytes before this; leaves: {named}"
             report.problems.append(Problem("gap", message, log_index=index))
+
+
+def check_repeated(report: LogReport, pieces: Pieces) -> None:
+    """An event stands in its log once: the same again is a duplicate, which has no leaf."""
+    found = [each for leaves in pieces for each in leaves.marks]
+    if not found:
+        return
+    indexes = np.concatenate([index for index, _ in found])
+    for later, earlier in repeated(np.concatenate([marks for _, marks in found])):
+        pair = sorted((int(indexes[later]), int(indexes[earlier])))
+        if pair[0] != pair[1]:  # of overlapping files the same leaf is read twice
+            message = f"the event at leaf {pair[0]} is there again"
+            report.problems.append(Problem("event_repeated", message, log_index=pair[1]))
