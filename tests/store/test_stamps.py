@@ -595,3 +595,53 @@ def test_no_name_is_given_twice(here: Place, tsa: Authority) -> None:
     for token in (first, second, first):
         stamping(here, tsa).keep(wanted, token)
     assert len(files(here)) == 2
+
+
+def test_one_stamp_is_verified_alone(here: Place, tsa: Authority, run: Run, tmp_path: Path) -> None:
+    """A proof and its token, taken away, are checked without the store and without its home."""
+    stamp(here, tsa)
+    (path,) = files(here)
+    for file in (path, token_of(path)):
+        shutil.copy(file, tmp_path)
+    keys, known = here.home / "trusted.vkeys", here.log() / "checkpoint.21"
+    taken = tmp_path / path.name
+    for trust in (("--key", keys), ("--known", known)):
+        code, out, _ = run(taken, "--tsa", tsa.roots, *trust)
+        assert code == 0
+        assert "VERIFIED: this checkpoint of the log existed then" in out
+        assert "the first 21 leaves existed before" in out
+    code, out, _ = run(taken, "--tsa", tsa.roots)
+    assert code == 3
+    assert "not whose it is" in out
+    other = here.log("globex") / "checkpoint"
+    assert run(taken, "--tsa", tsa.roots, "--known", other)[0] == 3
+    (tmp_path / "keys").write_text(
+        "".join(line for line in keys.read_text().splitlines(keepends=True) if "globex" in line)
+    )
+    code, out, _ = run(taken, "--tsa", tsa.roots, "--key", tmp_path / "keys", "--json")
+    assert code == 2
+    (log,) = json.loads(out)["logs"]
+    assert [problem["code"] for problem in log["problems"]] == ["checkpoint_invalid"]
+    assert log["stamps"]["size"] == 21
+    strange = authority(tmp_path / "strange", name="Strange")
+    assert run(taken, "--tsa", strange.roots, "--key", keys)[0] == 2
+    token_of(taken).unlink()
+    code, out, _ = run(taken, "--tsa", tsa.roots, "--key", keys)
+    assert code == 2
+    assert "INCOMPLETE: no time is proved" in out
+
+
+def test_a_stamp_that_cannot_be_judged(here: Place, tsa: Authority, run: Run) -> None:
+    """Without authorities, or with bytes that are no proof, nothing is judged; exit 6."""
+    stamp(here, tsa)
+    (path,) = files(here)
+    code, _, err = run(path)
+    assert code == 6
+    assert "needs --tsa" in err
+    path.write_bytes(b"x")
+    code, _, err = run(path, "--tsa", tsa.roots)
+    assert code == 6
+    assert "first line" in err
+    code, _, err = run(here.log() / "checkpoint", "--tsa", tsa.roots)
+    assert code == 6
+    assert "--tsa goes with a store" in err

@@ -10,6 +10,7 @@ from ..errors import AuthoritiesInvalid, HomeInvalid, NoteInvalid, TenantInvalid
 from .file_command import run_file
 from .judge import VerifyRequest, verify_store
 from .report import Outcome, Report
+from .stamp_file import is_stamp, run_stamp
 from .stamp_words import stamp_lines
 
 _INVALID_INPUT = 6
@@ -33,7 +34,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a receipt or a consistency proof (default: --store)",
+        help="a store, a receipt, a consistency proof or a time stamp (default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
@@ -49,7 +50,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
     if args.path is not None and args.path.is_file():
-        return run_file(args)
+        return run_stamp(args) if is_stamp(args.path) else run_file(args)
     store = args.path or args.store
     hot = store / "hot" if args.path else args.hot or store / "hot"
     request = VerifyRequest(

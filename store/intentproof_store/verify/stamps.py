@@ -66,21 +66,36 @@ def read_stamps(
     paths = [path for path in folder.glob("anchor.*") if parse_anchor(path.name) is not None]
     stamps = []
     for path in sorted(paths, key=lambda path: (parse_anchor(path.name), path.name)):
-        try:
-            anchored, checkpoint = _read(path, report, own)  # (1) (2)
-            add_checkpoint(sizes, report, checkpoint, path.name)
-            seconds = _seconds(path, checkpoint.size, anchored, tokens)  # (3) (4)
-        except FileNotFoundError:
-            message = "its token is missing, which is put in place before it"
-            report.problems.append(Problem("stamp_missing", message, path.name))
-        except StampUntrusted as error:
-            report.problems.append(Problem("stamp_untrusted", str(error), path.name))
-        except (StampInvalid, NoteInvalid, OSError) as error:
-            report.problems.append(Problem("stamp_invalid", str(error), path.name))
-        else:
-            stamps.append(StampedTime(checkpoint.size, seconds, path.name))
+        stamp = read_stamp(path, report, own=own, sizes=sizes, tokens=tokens)
+        if stamp is not None:
+            stamps.append(stamp)
     if tokens.authorities is not None:
         report.stamps = stamps
+
+
+def read_stamp(
+    path: Path,
+    report: LogReport,
+    *,
+    own: Sequence[VerifierKey],
+    sizes: SignedSizes,
+    tokens: TokenJudge,
+) -> StampedTime | None:
+    """Judge one time stamp; None, and a problem in the report, where it does not hold."""
+    try:
+        anchored, checkpoint = _read(path, report, own)  # (1) (2)
+        add_checkpoint(sizes, report, checkpoint, path.name)
+        seconds = _seconds(path, checkpoint.size, anchored, tokens)  # (3) (4)
+    except FileNotFoundError:
+        message = "its token is missing, which is put in place before it"
+        report.problems.append(Problem("stamp_missing", message, path.name))
+    except StampUntrusted as error:
+        report.problems.append(Problem("stamp_untrusted", str(error), path.name))
+    except (StampInvalid, NoteInvalid, OSError) as error:
+        report.problems.append(Problem("stamp_invalid", str(error), path.name))
+    else:
+        return StampedTime(checkpoint.size, seconds, path.name)
+    return None
 
 
 def _read(path: Path, report: LogReport, own: Sequence[VerifierKey]) -> tuple[Anchored, Checkpoint]:
