@@ -140,7 +140,7 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         stack.callback(pool.shutdown)
         metrics = Metrics()
         native.listen(partial(tell_of_encodings, metrics))
-        _start(stamper, metrics, stack)
+        _start(stamper, metrics, ledger, stack)
         intake, http = _assemble(config, ledger, pool, usage, certificates, metrics, tracer)
         grpc_server.add_export(grpc, intake)
         health = GrpcHealth(grpc, grpc_server.SERVICE)
@@ -166,11 +166,13 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         os._exit(OK)
 
 
-def _start(stamper: Stamper | None, metrics: Metrics, stack: AsyncExitStack) -> None:
+def _start(
+    stamper: Stamper | None, metrics: Metrics, ledger: Ledger, stack: AsyncExitStack
+) -> None:
     if stamper is not None:
         metrics.registry.register(stamper)
         stack.push_async_callback(asyncio.to_thread, stamper.close)
-        stamper.start()
+        stamper.start(lambda: ledger.status().unsigned_seconds)
 
 
 def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:

@@ -32,6 +32,10 @@ _LOOK_S = 60.0  # between two looks at whether anything is new
 _RETRY_S = (5.0, 300.0)
 _BETWEEN_LOGS_S = 0.02  # for the disk, which acknowledgements wait for
 _CLOSE_S = 2.0
+_LAG_S_MAX = (
+    120.0  # or two rounds of signing: what is stamped is then not much older than its stamp
+)
+_LAG_LOOK_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -44,12 +48,15 @@ class Stamper(Collector):
         ask: Callable[[bytes], bytes],
         *,
         every_s: float,
+        lag_s_max: float = _LAG_S_MAX,
         last_s: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stamping = stamping
         self._ask = ask
         self._every_s = every_s
+        self._lag_s: Callable[[], float] = lambda: 0.0
+        self._lag_s_max = lag_s_max
         self._last_s = last_s
         self._clock = clock
         self._ahead_s: float | None = None
@@ -58,8 +65,13 @@ class Stamper(Collector):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="intentproof-stamper", daemon=True)
 
-    def start(self) -> None:
-        """Begin: soon after the start, but not sooner after the last stamp than at other times."""
+    def start(self, lag_s: Callable[[], float]) -> None:
+        """Begin: soon after the start, but not sooner after the last stamp than at other times.
+
+        `lag_s` is since when the oldest leaf waits for a checkpoint: while the clerk is behind,
+        nothing is stamped, so that a leaf above a stamped checkpoint came about then or later.
+        """
+        self._lag_s = lag_s
         self._thread.start()
 
     def close(self) -> None:
@@ -97,6 +109,8 @@ class Stamper(Collector):
     def _turn(self) -> float:
         """Stamp what is new, if anything is; the seconds until the next turn."""
         try:
+            if self._lag_s() > self._lag_s_max:
+                return min(_LAG_LOOK_S, self._every_s)
             wanted = self._stamping.unstamped()
             if wanted is None:
                 return min(_LOOK_S, self._every_s)
@@ -132,7 +146,10 @@ def make_stamper(config: Config) -> Stamper | None:
         last_s = last_stamp(config.home).seconds
     except HomeInvalid:
         last_s = 0  # told at each turn: no reason to take no events
-    return Stamper(stamping, tsa.ask, every_s=config.tsa_seconds, last_s=last_s)
+    lag_s_max = max(_LAG_S_MAX, 2 * config.checkpoint_seconds)
+    return Stamper(
+        stamping, tsa.ask, every_s=config.tsa_seconds, lag_s_max=lag_s_max, last_s=last_s
+    )
 
 
 def authorities_of(config: Config) -> Authorities | None:

@@ -254,6 +254,17 @@ def test_turns() -> None:
     assert "intentproof_stamp_clock_ahead_seconds 10.0" in page
 
 
+def test_what_lags_is_not_stamped() -> None:
+    """While leaves wait too long for a checkpoint, no old one is stamped as if it were new."""
+    steps = Steps()
+    stamper = stepping(steps)
+    lag = 121.0
+    stamper._lag_s = lambda: lag
+    assert stamper._turn() == 5
+    lag = 119.0
+    assert stamper._turn() == 3600
+
+
 def test_tries_come_later_each_time() -> None:
     """Failures are tried again after 5 seconds, then twice as long, up to 5 minutes; then anew."""
     steps = Steps()
