@@ -29,6 +29,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 OPENSSL = shutil.which("openssl")
 needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="needs openssl for a real TSA")
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_TST_INFO = "1.2.840.113549.1.9.16.1.4"  # RFC 3161 section 2.4.2: id-ct-TSTInfo
+_GRANTED = bytes.fromhex("3003020100")  # PKIStatusInfo
 _CONFIG = """
 [tsa]
 default_tsa = main
@@ -64,10 +66,25 @@ class Authority:
         self.openssl("-reply", "-queryfile", "query.tsq", "-out", "answer.tsr", "-config", "t.cnf")
         return (self.folder / "answer.tsr").read_bytes()
 
-    def openssl(self, *words: str) -> str:
+    def signed_over(self, token: bytes) -> bytes:
+        """What another authority's token says, signed with the certificate of this one.
+
+        By `openssl cms`, which does not ask what a certificate may be used for, as `ts` does.
+        """
+        (self.folder / "of-other.tsr").write_bytes(token)
+        self.openssl("-reply", "-in", "of-other.tsr", "-token_out", "-out", "of-other.der")
+        verify = ("-verify", "-noverify", "-inform", "DER", "-in", "of-other.der")
+        self.openssl(*verify, "-out", "info.der", tool="cms")
+        sign = ("-sign", "-binary", "-nodetach", "-econtent_type", _TST_INFO, "-in", "info.der")
+        own = ("-signer", "tsa.pem", "-inkey", "tsa.key", "-certfile", "embedded.pem")
+        self.openssl(*sign, *own, "-outform", "DER", "-out", "signed.der", tool="cms")
+        body = _GRANTED + (self.folder / "signed.der").read_bytes()
+        return b"\x30\x82" + len(body).to_bytes(2, "big") + body  # TimeStampResp
+
+    def openssl(self, *words: str, tool: str = "ts") -> str:
         assert OPENSSL is not None
         done = subprocess.run(
-            [OPENSSL, "ts", *words], cwd=self.folder, capture_output=True, text=True, timeout=60
+            [OPENSSL, tool, *words], cwd=self.folder, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -294,6 +294,22 @@ def test_a_certificate_that_expired_since(here: Place, tmp_path: Path) -> None:
     assert verify(here, short).outcome is Outcome.VERIFIED
 
 
+@pytest.mark.parametrize("usage", [True, False])
+def test_a_certificate_for_something_else(
+    here: Place, tsa: Authority, tmp_path: Path, *, usage: bool
+) -> None:
+    """Of a trusted root, only a certificate that may be used for time stamps makes some."""
+    other = authority(tmp_path / "other", name="Other", usage=usage)
+    wanted = waiting(here)
+    token = other.signed_over(tsa.answer(wanted.request.query))
+    if usage:
+        stamping(here, other).keep(wanted, token)
+        return
+    with pytest.raises(StampInvalid, match="unsuitable certificate purpose"):
+        stamping(here, other).keep(wanted, token)
+    assert files(here) == []
+
+
 def test_every_kind_of_key(here: Place, tmp_path: Path) -> None:
     """A token that is signed with an elliptic curve holds as one with RSA does."""
     stamp(here, authority(tmp_path / "ec", kind="ec"))
