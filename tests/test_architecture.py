@@ -64,7 +64,7 @@ PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
         (
             *("anchors", "columns", "errors", "extension", "files", "frames", "layout", "merkle"),
-            *("note", "receipt", "tokens"),
+            *("note", "ranges", "receipt", "tokens"),
         )
     ),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},

@@ -45,6 +45,15 @@ COMMANDS = {
     "receipt": Command(
         f"{_STORE_ROOM}.proof_commands", "analyst", "write the proof that an event is in the log"
     ),
+    "erase": Command(
+        f"{_STORE_ROOM}.erase_commands", "analyst", "remove personal data; the log still verifies"
+    ),
+    "retain": Command(
+        f"{_STORE_ROOM}.retain_commands", "analyst", "drop old payloads or segments; keep proofs"
+    ),
+    "hold": Command(
+        f"{_STORE_ROOM}.hold_commands", "analyst", "place, release and list legal holds"
+    ),
     "quarantine": Command(
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),

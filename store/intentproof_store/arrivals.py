@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from .clerk import Sealed
+from .clerk import Ran, Sealed
 from .errors import StoreBusy, StoreUnavailable
 from .tenantlog import Appended, Arrival
 
@@ -33,7 +33,7 @@ class Arrivals:
     def __init__(self, *, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._changed = threading.Condition()
-        self._answers: deque[Sealed] = deque()
+        self._answers: deque[Sealed | Ran] = deque()
         self._waiting: dict[str, deque[Submission]] = {}  # in the order of their turns
         self._unsettled: dict[str, int] = {}  # bytes
         self._open = True
@@ -61,10 +61,10 @@ class Arrivals:
             self._waiting.setdefault(item.tenant, deque()).append(item)
             self._changed.notify()
 
-    def answer(self, sealed: Sealed) -> None:
+    def answer(self, done: Sealed | Ran) -> None:
         """Queue what the clerk has done."""
         with self._changed:
-            self._answers.append(sealed)
+            self._answers.append(done)
             self._changed.notify()
 
     def close(self) -> bool:
@@ -74,7 +74,7 @@ class Arrivals:
             self._changed.notify()
             return was_open
 
-    def take(self, timeout: float) -> Submission | Sealed | None:
+    def take(self, timeout: float) -> Submission | Sealed | Ran | None:
         """What is next, None once closed and empty. Raises queue.Empty after `timeout` seconds."""
         with self._changed:
             if not self._changed.wait_for(self._has_any, timeout):

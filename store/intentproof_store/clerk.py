@@ -24,21 +24,20 @@ from pathlib import Path
 import pyarrow as pa
 
 from .checkpoints import Signer
-from .durable import create_file, make_folder, move_into_place
-from .errors import NoteInvalid, StoreError
+from .durable import make_folder, move_into_place
+from .errors import StoreError
 from .hotlog import FrameRef
 from .identity import Identity
 from .layout import Layout, SegmentName
 from .merkle import HASH_BYTES
-from .note import SegmentNote, sign_note
 from .sameness import Generation
-from .segments import read_segment_note, write_segment
+from .segment_notes import put_segment_note
+from .segments import write_segment
 from .tree import TileTree
 
 _log = logging.getLogger("intentproof.store")
 _RETRY_SECONDS = 1.0
 _PIECE_SECONDS = 0.02  # of work after which requests come first
-_REVISIONS_MAX = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,24 @@ class SealJob:
 
 
 @dataclass(frozen=True)
+class Errand:
+    """Other work in its turn. It does not raise; it returns what the writer's thread does next."""
+
+    tenant: str
+    work: Callable[[], Callable[[], None]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An errand is done; `then` is for the writer's thread."""
+
+    then: Callable[[], None]
+
+
+Job = CheckpointJob | SealJob | Errand
+
+
+@dataclass(frozen=True)
 class Sealed:
     """A segment is in place, with a checkpoint over it."""
 
@@ -70,7 +87,7 @@ class Sealed:
 
 
 class Clerk:
-    """Runs jobs on a thread of its own; `done` is called on that thread for each seal."""
+    """Runs jobs on a thread of its own, and calls `done` there for each seal and errand."""
 
     def __init__(
         self,
@@ -79,7 +96,7 @@ class Clerk:
         signer: Signer,
         *,
         read: Callable[[Sequence[FrameRef]], Iterable[pa.RecordBatch]],
-        done: Callable[[Sealed], None],
+        done: Callable[[Sealed | Ran], None],
     ) -> None:
         self._layout = layout
         self._identity = identity
@@ -87,7 +104,7 @@ class Clerk:
         self._read = read
         self._done = done
         self._trees: dict[str, TileTree] = {}
-        self._jobs: queue.SimpleQueue[CheckpointJob | SealJob | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.seals = 0
         self._waiting: deque[float] = deque()  # when each job that is not done was queued
         self._idle = threading.Condition()
@@ -106,7 +123,7 @@ class Clerk:
         """Tell of a log before its first job."""
         self._trees[tenant] = tree
 
-    def submit(self, job: CheckpointJob | SealJob) -> None:
+    def submit(self, job: Job) -> None:
         """Queue a job."""
         with self._idle:
             self.seals += isinstance(job, SealJob)
@@ -144,7 +161,7 @@ class Clerk:
                 self._waiting.popleft()
                 self._idle.notify_all()
 
-    def _finish(self, job: CheckpointJob | SealJob) -> None:
+    def _finish(self, job: Job) -> None:
         self._rested = time.monotonic()
         # What comes after a job that could not be done must wait with it for the next start.
         while job.tenant not in self._given_up:
@@ -165,11 +182,13 @@ class Clerk:
                 self.fault = None
                 return
 
-    def _do(self, job: CheckpointJob | SealJob) -> None:
+    def _do(self, job: Job) -> None:
         if isinstance(job, SealJob):
             path = self._seal(job)
             self._sign(job)
             self._done(Sealed(job, path))
+        elif isinstance(job, Errand):
+            self._done(Ran(job.work()))
         else:
             self._sign(job)
 
@@ -178,7 +197,7 @@ class Clerk:
         if tree.size < job.end:  # else an earlier try got this far
             if tree.size + len(job.hashes) // HASH_BYTES != job.end:
                 raise StoreError(f"leaves before {job.end} of {job.tenant} are not sealed yet")
-            tree.extend(job.hashes, rest=self._rest)
+            tree.extend(job.hashes, rest=self.rest)
         tree.write_partial()
         self._signer.sign(job.tenant, tree.size, tree.root())
 
@@ -192,8 +211,11 @@ class Clerk:
         make_folder(self._layout.unfinished)
         aside = self._layout.unfinished / SegmentName(self._identity.writer, first, last, 0).file()
         try:
-            size_bytes, digest = write_segment(batches, aside, rest=self._rest)  # (2)
-            name = self._put_note(job.tenant, first, last, size_bytes, digest)  # (3)
+            size_bytes, digest = write_segment(batches, aside, rest=self.rest)  # (2)
+            wanted = SegmentName(self._identity.writer, first, last, 0)
+            name = put_segment_note(  # (3)
+                self._layout, self._identity, job.tenant, wanted, size_bytes, digest
+            )
             path = self._layout.segment(job.tenant, job.refs[0].day, name)
             make_folder(path.parent)
             move_into_place(aside, path)  # (4)
@@ -204,10 +226,10 @@ class Clerk:
     def _resting(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield batch
-            self._rest()
+            self.rest()
 
-    def _rest(self) -> None:
-        """Leave the machine to requests for as long as the piece of work before took.
+    def rest(self) -> None:
+        """Leave the machine to requests for as long as the piece of work before took. Clerk only.
 
         They share the interpreter's lock: what waited meanwhile is done before more has to wait.
         Not where segments wait, or somebody waits for the end.
@@ -225,26 +247,3 @@ class Clerk:
         ).parent
         pattern = SegmentName(self._identity.writer, first, last, 0).file().replace("000000.", "*.")
         return next(iter(sorted(day.glob(pattern), reverse=True)), None)
-
-    def _put_note(
-        self, tenant: str, first: int, last: int, size_bytes: int, digest: str
-    ) -> SegmentName:
-        """Sign these bytes as the first revision that no other bytes were signed as."""
-        origin = self._identity.origin(tenant)
-        writer = self._identity.writer
-        for rev in range(_REVISIONS_MAX):
-            name = SegmentName(writer, first, last, rev)
-            note = SegmentNote(origin, first, last, rev, size_bytes, digest)
-            raw = sign_note(note.text(), name=origin, key=self._identity.signing_key)
-            path = self._layout.log(tenant, writer) / name.note()
-            if create_file(path, raw) or _says(path, note):
-                return name
-        raise StoreError(f"no revision is left for the segment {first}-{last}")
-
-
-def _says(path: Path, note: SegmentNote) -> bool:
-    """Whether the standing note is the same, of an earlier try with the same bytes."""
-    try:
-        return read_segment_note(path.read_bytes(), ()) == note
-    except NoteInvalid as error:
-        raise StoreError(f"{path} is not ours: {error}") from error

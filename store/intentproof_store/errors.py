@@ -24,6 +24,8 @@
   + QueryFailed             the SQL engine could not run it
   + StoreMissing            no store where one was looked for
   + TraceIdInvalid          not a trace id
+  + RequestInvalid          an order to erase, retain or hold that cannot be carried out as it is
+  + Held                    a legal hold covers what was to be erased or dropped
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -163,3 +165,11 @@ class TraceIdInvalid(StoreError, ValueError):
 
 class QuarantineDamaged(StoreError):
     """A file of quarantine that is missing, or is not what its leaf commits to."""
+
+
+class RequestInvalid(StoreError, ValueError):
+    """An order to erase, retain or hold that names what is not there, or cannot be read."""
+
+
+class Held(StoreError):
+    """A legal hold covers what was to go; the message names it."""

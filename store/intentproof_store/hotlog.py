@@ -226,6 +226,10 @@ class HotLog:
             del self._live[path]
             path.unlink(missing_ok=True)
 
+    def rotate(self) -> None:
+        """End the current file: the next frame begins another, and this one goes with its last."""
+        self.close()
+
     def replace_all(self, frames: Iterable[NewFrame], old: Sequence[Path]) -> list[FrameRef]:
         """Recovery: write all that survived into one new file, then set the old files aside.
 

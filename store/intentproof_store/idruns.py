@@ -51,6 +51,15 @@ class IdRuns:
         """Tell of a segment whose ids are known, or come by `add_run`."""
         self._segments.setdefault(day, []).append(path)
 
+    def replace(self, day: str, old: Path, new: Path | None) -> None:
+        """Another file took a segment's place, or none: its leaves were dropped."""
+        for known in (self._segments, self._unread):
+            if old in known.get(day, ()):
+                others = [each for each in known[day] if each != old]
+                known[day] = others if new is None else [*others, new]
+                if not known[day]:
+                    del known[day]
+
     def paths(self, days: Iterable[str] | None = None) -> list[Path]:
         """The segments of these dates, or of all."""
         return [path for day in (days or self._segments) for path in self._segments[day]]

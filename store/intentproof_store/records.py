@@ -17,7 +17,7 @@ from .leafcolumns import EventTexts
 _CELL = 16
 _WHOLE = b"\x00"
 _NO_CONTEXT = b"\x01"
-_NO_PAYLOAD = b"\x02"
+ERASED_PAYLOAD = b"\x02"
 _NO_NUMBER = bytes(_CELL)
 
 
@@ -50,7 +50,7 @@ class Tellings:
 
     def judged(self, row: int, record: bytes) -> tuple[Verdict, bytes]:
         """What the row is to an event with this record, and the record with it."""
-        if record[:1] == _NO_PAYLOAD:
+        if record[:1] == ERASED_PAYLOAD:
             return Verdict.DUPLICATE, record
         content, number = self._content(row, record), self._number(row)
         cells = _cells(record)
@@ -86,10 +86,10 @@ class StoredTellings(Tellings):
         if not record:
             record = _WHOLE
             if self._no_payload[row]:
-                record = _NO_PAYLOAD
+                record = ERASED_PAYLOAD
             elif self._no_context[row]:
                 record = _NO_CONTEXT
-        if record[:1] == _NO_PAYLOAD or self._no_payload[row]:
+        if record[:1] == ERASED_PAYLOAD or self._no_payload[row]:
             return record
         return record + self._content(row, record) + self._number(row)
 

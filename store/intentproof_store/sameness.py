@@ -19,7 +19,7 @@ from .idruns import IdRuns
 from .idtable import Array, IdKeys, IdTable
 from .layout import DAY_NS, day_number, day_text
 from .leafcolumns import EventTexts, event_texts
-from .records import StoredTellings, Tellings, Verdict, merged, record_of
+from .records import ERASED_PAYLOAD, StoredTellings, Tellings, Verdict, merged, record_of
 
 RECENT_IDS_MAX = 50_000
 _RECENT_SEGMENTS_MAX = 8  # each is asked for each batch
@@ -203,6 +203,14 @@ class Sameness:
             self._older.remove(oldest)
             more = self._digests.keyed(b"".join(oldest.records))
             self._runs.add_run(oldest.day, np.concatenate([oldest.table.hashes, more.hashes]))
+
+    def forget(self, ids: pa.Array) -> None:
+        """The payloads of these events are erased: whatever has one of the ids is a duplicate."""
+        self._open.records.update(dict.fromkeys(self._digests.ids(ids).texts(), ERASED_PAYLOAD))
+
+    def replace_segment(self, day: str, old: Path, new: Path | None) -> None:
+        """Another revision took a segment's place, or its leaves were dropped."""
+        self._runs.replace(day, old, new)
 
     def restore(self, rows: pa.RecordBatch) -> None:
         """Learn the rows of a hot frame again."""

@@ -80,7 +80,7 @@ def read_quarantined(store: Path, item: Quarantined) -> bytes:
     try:
         content = read_regular(path)
     except FileNotFoundError as error:
-        raise QuarantineDamaged(f"its file is missing: {path}") from error
+        raise QuarantineDamaged(f"its file is missing, or was erased: {path}") from error
     except OSError as error:
         raise QuarantineDamaged(f"its file cannot be read: {path}: {error.strerror}") from error
     salt, raw = content[:QUARANTINE_SALT_BYTES], content[QUARANTINE_SALT_BYTES:]

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from intentproof_schemas import LeafInvalid
 
 from .arrivals import Arrivals, Submission
-from .clerk import Clerk, Sealed
+from .clerk import Clerk, Ran, Sealed
 from .errors import StoreBusy, StoreUnavailable
+from .fulfilment import Fulfilment, Hands
 from .hotlog import NewFrame
 from .layout import date_of
 from .recovery import Recovered
@@ -61,6 +62,20 @@ class Writer:
             self.clerk.add_tree(tenant, tree)
         for job in recovered.jobs:
             self.clerk.submit(job)
+        self._fulfilment = Fulfilment(
+            settings,
+            recovered.layout,
+            recovered.identity,
+            Hands(
+                hot=self._hot,
+                factory=self._factory,
+                logs=self.logs,
+                submit=self.clerk.submit,
+                cut=self._cut,
+                clock_ns=clock_ns,
+                rest=self.clerk.rest,
+            ),
+        )
         self.fault: str | None = None
         self.frames = 0
         self.segments = 0
@@ -81,6 +96,7 @@ class Writer:
             if ended:
                 break
             self._tick()
+        self._fulfilment.close()
         for log in self.logs.values():
             self._cut(log, log.day)
 
@@ -96,8 +112,8 @@ class Writer:
                 break
             if item is None:
                 return group, True
-            if isinstance(item, Sealed):
-                self._release(item)
+            if isinstance(item, Sealed | Ran):
+                self._take_answer(item)
                 continue
             if not item.future.set_running_or_notify_cancel():
                 self._arrivals.settle([item])  # the caller gave up before anything was done
@@ -202,6 +218,7 @@ class Writer:
         now = time.monotonic()
         today = date_of(self._clock_ns())
         settings = self._settings
+        self._fulfilment.poll()
         for log in self.logs.values():
             if log.refs and (
                 log.hot_rows >= settings.seal_rows
@@ -225,8 +242,14 @@ class Writer:
         """After the thread: let the clerk end, and free what it sealed."""
         self.clerk.close()
         while (item := self._arrivals.take(0.0)) is not None:
-            if isinstance(item, Sealed):
-                self._release(item)
+            if isinstance(item, Sealed | Ran):
+                self._take_answer(item)
+
+    def _take_answer(self, item: Sealed | Ran) -> None:
+        if isinstance(item, Sealed):
+            self._release(item)
+        else:
+            item.then()
 
     def _release(self, sealed: Sealed) -> None:
         log = self.logs[sealed.job.tenant]

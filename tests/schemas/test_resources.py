@@ -31,10 +31,11 @@ DETAILS: dict[str, list[dict[str, Any]]] = {
     "quarantine": [{"reason": "blank_intent", "size": 0, "sha256": HASH}],
     "erasure": [
         {"log_indexes": [0, 5, [7, 9]], "members": "payload", "reason": "request 17"},
-        {"log_indexes": [[0, 1]], "members": "context", "requested_ns": NS},
+        {"log_indexes": [[0, 1]], "members": "context", "requested_ns": NS, "request_id": "1-a"},
     ],
     "retention": [
-        {"log_indexes": [[0, 99]], "members": "all", "policy": "400 days", "before_ns": NS}
+        {"log_indexes": [[0, 99]], "members": "all", "policy": "400 days", "before_ns": NS},
+        {"log_indexes": [[0, 99]], "members": "all", "dropped": "leaves", "reason": "old"},
     ],
     "hold": [
         {"hold_id": "case-1", "state": "placed", "log_indexes": [1], "reason": "audit"},
@@ -72,7 +73,11 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"log_indexes": [1], "members": "intent"},
         {"log_indexes": [1]},
     ],
-    "retention": [{"log_indexes": ["1"], "members": "all"}, {"members": "all"}],
+    "retention": [
+        {"log_indexes": ["1"], "members": "all"},
+        {"members": "all"},
+        {"log_indexes": [1], "members": "all", "dropped": "all"},
+    ],
     "hold": [{"hold_id": "x", "state": "on"}, {"hold_id": "", "state": "placed"}],
     "key-rotation": [{"old_key": VKEY}, {"old_key": VKEY, "new_key": VKEY[:-1]}],
     "writer-added": [{"writer": "receiver-0a1b2c3d"}, {"writer": "x", "log_key": VKEY}],

@@ -32,7 +32,7 @@ def waits(now: list[float], *pieces: float, seals: int = 1) -> list[float]:
     clerk.seals, clerk._rested, clerk._closing = seals, now[0], cast("Any", Closing())
     for piece in pieces:
         now[0] += piece
-        clerk._rest()
+        clerk.rest()
     found: list[float] = cast("Any", clerk._closing).waits
     return [round(each, 3) for each in found]
 

@@ -93,6 +93,11 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
+        gone = [f"{count} {half}s" for half, count in log.erased.items() if count]
+        if gone:
+            lines.append(f"    erased, as the log says: {', '.join(gone)}")
+        if log.hash_only:
+            lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
         lines += [f"    {line}" for line in stamp_lines(log)]
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""

@@ -3,7 +3,8 @@
 The steps, as `check_log` numbers them:
 
 1. Leaves from segments and hot frames, in order; where both have one, they agree.
-2. Places that nobody holds: hashes from the tiles may bridge them, the leaves are missing.
+2. Places that nobody holds: hashes from the tiles bridge them. The leaves are missing, unless a
+   signed retention leaf says that they were dropped.
 3. At each signed size the root is what was signed.
 4. Tiles are what the leaves make.
 5. Sealed leaves above every checkpoint have a hot record; leaves under one are all at hand.
@@ -13,22 +14,22 @@ The steps, as `check_log` numbers them:
 """
 
 import base64
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
-from ..files import read_regular
-from ..layout import TILE_LEVELS, TILE_WIDTH, tile_path
+from ..layout import TILE_LEVELS
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
+from .erased import Claims, check_erased, claims_of, tell_missing
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
-from .told import check_erased, check_quarantine, check_repeated, tell_losses
+from .tile_check import check_tiles
+from .told import check_quarantine, check_repeated, tell_losses
 
-_REMARKS = ("unsupported", "unknown_kind", "gap", "stamp_untrusted")
+_REMARKS = ("unsupported", "unknown_kind", "gap", "erasure_unfinished", "stamp_untrusted")
 
 
 @dataclass(frozen=True)
@@ -119,15 +120,18 @@ def check_log(
     for leaves in (*gathered.sealed, *gathered.hot):
         report.problems.extend(leaves.problems)  # what is nearest to the bytes comes first
     pieces = _in_order(report, gathered)  # (1)
-    walk = _walk(report, pieces, sizes, folders)  # (2)
+    claims = claims_of(pieces, report.checkpoint_size)
+    walk = _walk(report, pieces, sizes, folders, claims)  # (2)
     check_repeated(report, pieces)  # (8)
     if all(leaves.whole for leaves in pieces):  # of a damaged file only itself is to blame
         _check_roots(report, walk, signed, sizes)  # (3)
-        _check_tiles(report, walk.levels, folders.log / "tile")  # (4)
+        check_tiles(report, walk.levels, folders.log / "tile")  # (4)
         _check_genesis(report, gathered)  # (6)
     _check_cover(report, gathered, walk, sizes, sealed_end, sealed_only=sealed_only)  # (5)
-    check_erased(report, (*gathered.sealed, *gathered.hot))  # (7)
-    check_quarantine(report, (*gathered.sealed, *gathered.hot), folders.quarantine)
+    check_erased(report, pieces, claims)  # (7)
+    check_quarantine(
+        report, (*gathered.sealed, *gathered.hot), folders.quarantine, claims.quarantined
+    )
     tell_losses(report, (*gathered.sealed, *gathered.hot))
     report.size = walk.frontier.size
     report.root = base64.b64encode(walk.frontier.root()).decode()
@@ -176,7 +180,11 @@ def _compare(report: LogReport, sealed: LeavesReport, hot: LeavesReport) -> None
 
 
 def _walk(
-    report: LogReport, pieces: Sequence[LeavesReport], sizes: Sequence[int], folders: LogFolders
+    report: LogReport,
+    pieces: Sequence[LeavesReport],
+    sizes: Sequence[int],
+    folders: LogFolders,
+    claims: Claims,
 ) -> _Walk:
     walk = _Walk()
     stops = iter(sizes)
@@ -186,7 +194,7 @@ def _walk(
         stop = next(stops, None)
     for leaves in pieces:
         if leaves.first > walk.frontier.size:
-            bridge = _bridge(report, walk.frontier.size, leaves.first, folders)
+            bridge = _bridge(report, walk.frontier.size, leaves.first, folders, claims)
             if bridge is None:
                 return walk
             stop = walk.extend(bridge, stops, stop)
@@ -196,10 +204,11 @@ def _walk(
     return walk
 
 
-def _bridge(report: LogReport, first: int, end: int, folders: LogFolders) -> bytes | None:
+def _bridge(
+    report: LogReport, first: int, end: int, folders: LogFolders, claims: Claims
+) -> bytes | None:
     """Hashes of leaves that nobody holds, from the tiles, so that later roots can be checked."""
-    message = f"leaves {first} to {end - 1} are neither sealed nor hot"
-    report.problems.append(Problem("leaves_missing", message, log_index=first))
+    tell_missing(report, claims, first, end)
     try:
         return tile_hashes(folders.log / "tile", first, end)
     except (StoreError, OSError):
@@ -218,40 +227,6 @@ def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Seq
             message = f"the root of the first {size} leaves is not the one that was signed"
             report.problems.append(Problem("root_differs", message, f"checkpoint.{size}"))
     report.anchored = signed.trusted and bool(fitting) and not differing
-
-
-def _check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:
-    """Each tile that stands is what the leaves make, as far as the leaves reach."""
-    for level, hashes in enumerate(levels):
-        for index in range(len(hashes) // (TILE_WIDTH * HASH_BYTES) + 1):
-            start = index * TILE_WIDTH * HASH_BYTES
-            expected = hashes[start : start + TILE_WIDTH * HASH_BYTES]
-            for path in _standing(folder / tile_path(level, index)):
-                _check_tile(report, path, folder, bytes(expected))
-
-
-def _standing(full: Path) -> Iterable[Path]:
-    if os.path.lexists(full):
-        yield full
-    partial = full.with_name(full.name + ".p")
-    if partial.is_dir():
-        yield from sorted(path for path in partial.iterdir() if path.name.isdigit())
-
-
-def _check_tile(report: LogReport, path: Path, folder: Path, expected: bytes) -> None:
-    try:
-        raw = read_regular(path)
-    except FileNotFoundError:
-        return  # a partial tile that became full while we read
-    except OSError as error:
-        name = f"tile/{path.relative_to(folder)}"
-        report.problems.append(Problem("tile_differs", f"cannot be read: {error}", name))
-        return
-    width = int(path.name) if path.parent.name.endswith(".p") else TILE_WIDTH
-    shared = min(len(raw), len(expected))
-    if len(raw) != width * HASH_BYTES or raw[:shared] != expected[:shared]:
-        message = "a tile is not what the leaves make"
-        report.problems.append(Problem("tile_differs", message, f"tile/{path.relative_to(folder)}"))
 
 
 def _check_cover(

@@ -99,7 +99,11 @@ class StampedTime:
 
 @dataclass
 class LogReport:
-    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64."""
+    """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64.
+
+    `erased` counts halves of events that are gone, by half; `hash_only` leaves of which, after
+    retention, the hash alone is left. Both are as leaves of the log say, or a problem tells.
+    """
 
     tenant: str
     writer: str
@@ -112,6 +116,8 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    erased: dict[str, int] = field(default_factory=dict)
+    hash_only: int = 0
     stamps: list[StampedTime] | None = None  # None where the reader trusts no authority
 
     @property
@@ -137,6 +143,8 @@ class LogReport:
             "unsigned_sealed": self.unsigned_sealed,
             "hot": self.hot,
             "beyond": self.beyond,
+            "erased": {half: self.erased.get(half, 0) for half in ("context", "payload")},
+            "hash_only": self.hash_only,
             **self._stamps(),
             "problems": [problem.document() for problem in self.problems],
         }

@@ -1,63 +1,25 @@
-"""What leaves tell of other bytes, erased, lost or in quarantine; and what they tell twice."""
+"""What leaves tell of other bytes, lost or in quarantine; and what they tell twice."""
 
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import orjson
 from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
 
 from ..files import read_regular
 from ..layout import quarantine_file
+from ..ranges import Ranges
+from .erased import Pieces, details_of
 from .event_ids import repeated
 from .report import LogReport, Problem
-from .segment_check import LeavesReport
-
-Pieces = Sequence[LeavesReport]
 
 
-def _details(pieces: Pieces, *kinds: str) -> Iterator[tuple[int, dict[str, object]]]:
-    for leaves in pieces:
-        for index, kind, text in leaves.details:
-            if kind in kinds:
-                try:
-                    detail = orjson.loads(text)
-                except ValueError:
-                    detail = {}
-                yield index, detail if isinstance(detail, dict) else {}
-
-
-def check_erased(report: LogReport, pieces: Pieces) -> None:
-    """Every erased half is named, by log index, by an erasure or retention leaf."""
-    erased = [each for leaves in pieces for each in leaves.erased]
-    if not erased:
-        return
-    named: set[tuple[int, str]] = set()
-    for _, detail in _details(pieces, "erasure", "retention"):
-        which = detail.get("members", "all")
-        for index in _indexes(detail.get("log_indexes")):
-            named.update((index, m) for m in ("context", "payload") if which in (m, "all"))
-    for each in erased:
-        if tuple(each) not in named:
-            message = f"the {each.member} is gone, and no leaf of the log says that it was erased"
-            report.problems.append(
-                Problem("erased_without_leaf", message, log_index=each.log_index)
-            )
-
-
-def _indexes(listed: object) -> Iterable[int]:
-    for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, int):
-            yield each
-        elif isinstance(each, list) and len(each) == 2 and all(isinstance(n, int) for n in each):
-            yield from range(each[0], each[1] + 1)
-
-
-def check_quarantine(report: LogReport, pieces: Pieces, folder: Path) -> None:
-    """The bytes that a quarantine leaf commits to are at hand, and whole."""
-    for index, detail in _details(pieces, "quarantine"):
+def check_quarantine(report: LogReport, pieces: Pieces, folder: Path, erased: Ranges) -> None:
+    """The bytes that a quarantine leaf commits to are at hand, and whole; or claimed as erased."""
+    for index, _, detail in details_of(pieces, "quarantine"):
         name = quarantine_file(str(detail.get("sha256", "")))
         path = folder / name
+        if erased.meets(index, index) and not path.exists():
+            continue
         if not name or "/" in name or not path.is_file():
             message = "the bytes of a quarantined span are missing"
             report.problems.append(Problem("quarantine_missing", message, name, index))
@@ -71,7 +33,7 @@ def check_quarantine(report: LogReport, pieces: Pieces, folder: Path) -> None:
 
 def tell_losses(report: LogReport, pieces: Pieces) -> None:
     """A remark for each leaf in which the receiver tells that hot bytes were lost or set aside."""
-    for index, detail in _details(pieces, "gap"):
+    for index, _, detail in details_of(pieces, "gap"):
         if detail.get("reason") == "hot_damaged":
             lost = detail.get("lost")
             named = ", ".join(map(str, lost)) if isinstance(lost, list) and lost else "not known"
