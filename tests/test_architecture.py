@@ -29,7 +29,10 @@ ROOMS = {SCHEMAS: set[str](), BRIDGE: {SCHEMAS}, STORE: {SCHEMAS}, RECEIVER: {SC
 OTHERS = {
     SCHEMAS: {"orjson", "rfc8785"},
     BRIDGE: {"opentelemetry", "orjson"},
-    STORE: {"cryptography", "duckdb", "numpy", "orjson", "pyarrow", "rfc3161_client"},
+    STORE: {
+        *("cryptography", "duckdb", "jsonschema", "numpy", "orjson", "pyarrow"),
+        *("rfc3161_client", "zstandard"),
+    },
     RECEIVER: {
         *(
             "cramjam",
@@ -63,12 +66,14 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
         (
-            *("anchors", "columns", "errors", "extension", "files", "frames", "layout", "merkle"),
-            *("note", "ranges", "receipt", "tokens"),
+            *("anchors", "columns", "cosignature", "cosigned", "errors", "extension", "files"),
+            *("frames", "layout", "merkle", "note", "policy", "ranges", "receipt", "tokens"),
         )
     ),
+    **dict.fromkeys(f"bundle.{name}" for name in ("archive", "content", "files", "proof")),
     "hotlog": {"hot_files", "hot_writers", "read_hot"},
-    "present": {"shown"},
+    "present": {"cell", "shown"},
+    "proofrecords": None,
     "rowcheck": None,
     "identity": {"last_checkpoints", "read_hot_key", "read_vkeys", "trusted_keys"},
     "segments": {

@@ -54,10 +54,16 @@ COMMANDS = {
     "hold": Command(
         f"{_STORE_ROOM}.hold_commands", "analyst", "place, release and list legal holds"
     ),
+    "export": Command(
+        f"{_STORE_ROOM}.export_commands", "analyst", "write events to a file, for somebody else"
+    ),
     "quarantine": Command(
         f"{_ROOM}.quarantine_commands", "receiver", "look at what could not be taken; retry it"
     ),
     "log": Command(_STORE, "analyst", "list logs and their keys; prove that one only grew"),
+    "witness": Command(
+        f"{_ROOM}.witness.command", "receiver", "cosign the checkpoints of others' logs"
+    ),
     "smoke": Command(f"{_ROOM}.smoke", "receiver", "send a span, and see that it is kept"),
     "doctor": Command(f"{_ROOM}.doctor", "receiver", "check the set-up, and say what to mend"),
 }

@@ -16,6 +16,7 @@ from intentproof_schemas import EVENT_BYTES_MAX
 
 from .errors import ConfigInvalid
 from .quotas import NO_QUOTAS, Quotas, read_quotas
+from .witness_settings import WitnessSetting, read_witnesses
 
 ENV_PREFIX = "INTENTPROOF_"
 _MIB = 1 << 20
@@ -54,6 +55,7 @@ class Config:
     tenant_bytes_in_flight_max: int = _number(0, 0, 64 * 1024 * _MIB)
     tenant_requests_in_flight_max: int = _number(0, 0, 65_536)
     quotas: Quotas = NO_QUOTAS
+    witnesses: tuple[WitnessSetting, ...] = ()
     export_threads: int = _number(12, 1, 256)
     drain_seconds: float = _number(30.0, 0, 3600)
     seal_rows: int = _number(500_000, 1, 100_000_000)
@@ -158,6 +160,8 @@ def _one_line(error: Exception) -> str:
 def _put(config: Config, key: str, value: Any, source: str, *, from_text: bool = False) -> Config:
     if key == "quotas":
         return replace(config, quotas=read_quotas(value, source))
+    if key == "witnesses":
+        return replace(config, witnesses=read_witnesses(value, source))
     kind = _KINDS[key]
     try:
         if from_text and kind in (int, float):

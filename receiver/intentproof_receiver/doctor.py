@@ -19,6 +19,7 @@ from .checkup import (
     running_findings,
     stamp_findings,
     standing_findings,
+    witness_findings,
 )
 from .config import Config
 from .errors import ReceiverError, Unusable
@@ -111,3 +112,4 @@ def examine(
     yield from clock_findings(config.store, config.hot_folder, now)
     yield from stamp_findings(config, now)
     yield from running_findings(running, config)
+    yield from witness_findings(config, running, now)

@@ -18,6 +18,8 @@
   + Unusable              the command line or the configuration cannot be used (exit code 6)
     - ConfigInvalid       a setting is unknown, has a wrong type, or is out of range
     - TlsInvalid          a certificate, key or CA cannot be used
+  + WitnessFailed         a witness did not cosign: it is asked again later
+  + WitnessDisagrees      a witness saw what this store does not have: a restored store, or a fork
   + TsaFailed             a time-stamping authority cannot be reached, or does not answer
   + Unsafe                would expose what must not be exposed (exit code 8)
 """
@@ -127,6 +129,23 @@ class ConfigInvalid(Unusable):
 
 class TlsInvalid(Unusable):
     """A certificate, key or CA file is missing, damaged, or does not fit the others."""
+
+
+class WitnessFailed(ReceiverError):
+    """A witness could not be reached, does not know the log, or answered otherwise than it may.
+
+    `reason` is what metrics count it under.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class WitnessDisagrees(ReceiverError):
+    """A witness cosigned a larger or another log than this store holds: never our own fault."""
+
+    exit_code = 8
 
 
 class TsaFailed(ReceiverError):

@@ -24,6 +24,7 @@ from intentproof_store import (
 from . import grpc_server, status_metrics
 from .client_certificates import MappingStore
 from .config import Config, load
+from .cosigning import Cosigning
 from .credentials import authenticate
 from .export import Exporter
 from .exposure import check_exposure
@@ -47,6 +48,8 @@ from .status_metrics import Watched
 from .tls import Certificates, tls_files
 from .usage import Usage
 from .watch import RequestTracer, WatchedIntake
+from .witness_check import check_witnesses
+from .witness_metrics import WitnessCollector
 
 OK, INVALID, BLOCKED = 0, 6, 8
 _FLAGS = ("grpc", "http", "tls_certificate", "tls_key", "tls_client_ca", "insecure")
@@ -132,13 +135,19 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         if tracer is not None:
             stack.push_async_callback(asyncio.to_thread, tracer.close)
         settings = _ledger_settings(config, new_writer=new_writer)
+        if not new_writer:
+            await asyncio.to_thread(check_witnesses, config)
         ledger = await asyncio.to_thread(Ledger.open, settings)  # (2)
+        cosigning = Cosigning(config.witnesses, config.store, ledger.status)
+        stack.push_async_callback(asyncio.to_thread, cosigning.close)  # what (5) signs, too
         stack.push_async_callback(asyncio.to_thread, ledger.close)  # (5)
         usage = Usage(config.quotas, home=config.home)
         stack.callback(usage.save)
         pool = FairPool(config.export_threads)
         stack.callback(pool.shutdown)
         metrics = Metrics()
+        metrics.registry.register(WitnessCollector(cosigning.status))
+        cosigning.start()
         native.listen(partial(tell_of_encodings, metrics))
         _start(stamper, metrics, ledger, stack)
         intake, http = _assemble(config, ledger, pool, usage, certificates, metrics, tracer)

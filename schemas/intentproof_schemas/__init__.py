@@ -4,7 +4,7 @@ from . import names
 from .attributes import NOT_KEPT, is_event_key
 from .canonical import ATOMS, canonical
 from .canonical import text as canonical_text
-from .checks import check_event
+from .checks import check_event, parse_time_us
 from .errors import (
     CanonicalError,
     EventInvalid,
@@ -120,6 +120,7 @@ __all__ = [
     "names",
     "numbered_leaf",
     "output_of",
+    "parse_time_us",
     "payload_text",
     "read_json",
     "read_leaf",

@@ -1,5 +1,7 @@
 """Where events become durable, provable and queryable: the ledger, the log, SQL and `verify`."""
 
+from .cosignature import WitnessKey, cosign
+from .durable import create_file
 from .errors import (
     AuthoritiesInvalid,
     EventsInvalid,
@@ -9,21 +11,26 @@ from .errors import (
     LedgerBehind,
     LedgerLocked,
     LogNameChanged,
+    LogUnknown,
     NoteInvalid,
     NotSigned,
     ProofInvalid,
     QuarantineDamaged,
     QueryFailed,
     QueryRefused,
+    SizeConflict,
     StampInvalid,
     StoreBusy,
     StoreError,
     StoreMissing,
     StoreUnavailable,
+    SubmissionInvalid,
     TenantInvalid,
     TraceIdInvalid,
+    UnsignedByLog,
 )
 from .events import EVENT_SCHEMA, event_columns
+from .identity import read_vkeys
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
 from .lookups import (
@@ -33,6 +40,7 @@ from .lookups import (
     told_of_event,
     told_of_trace,
 )
+from .note import VerifierKey
 from .present import cell, document, item, lines, shown
 from .proving import Places, receipt_of
 from .quarantine import Undecodable
@@ -41,9 +49,11 @@ from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
 from .stamping import Kept, Stamping, Unstamped, last_stamp
 from .standing import check_standing
+from .submission import Seen, Submission, check_growth, read_submission
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
 from .tokens import Authorities, read_authorities
+from .witnessing import WitnessedLog, own_logs
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -62,6 +72,7 @@ __all__ = [
     "LedgerSettings",
     "LedgerStatus",
     "LogNameChanged",
+    "LogUnknown",
     "NotSigned",
     "NoteInvalid",
     "Piece",
@@ -72,20 +83,31 @@ __all__ = [
     "QueryFailed",
     "QueryRefused",
     "Reader",
+    "Seen",
+    "SizeConflict",
     "StampInvalid",
     "Stamping",
     "StoreBusy",
     "StoreError",
     "StoreMissing",
     "StoreUnavailable",
+    "Submission",
+    "SubmissionInvalid",
     "TenantInvalid",
     "TenantStatus",
     "Told",
     "TraceIdInvalid",
     "Undecodable",
+    "UnsignedByLog",
     "Unstamped",
+    "VerifierKey",
+    "WitnessKey",
+    "WitnessedLog",
     "cell",
+    "check_growth",
     "check_standing",
+    "cosign",
+    "create_file",
     "document",
     "event_columns",
     "item",
@@ -93,10 +115,13 @@ __all__ = [
     "json_piece",
     "last_stamp",
     "lines",
+    "own_logs",
     "quarantined",
     "read_authorities",
     "read_quarantined",
+    "read_submission",
     "read_trace_id",
+    "read_vkeys",
     "receipt_of",
     "shown",
     "tells_again",

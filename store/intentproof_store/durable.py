@@ -7,7 +7,7 @@ import ctypes
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -38,6 +38,22 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     make_folder(path.parent)
     aside = _write_aside(path, content, mode)
     aside.replace(path)
+    sync_folder(path.parent)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """`write_file` of what comes in pieces. Nothing is left where they end in an error."""
+    make_folder(path.parent)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

@@ -10,7 +10,12 @@
   + NoteInvalid             a signed note, its key or its signature does not hold
   + FrameInvalid            bytes that are not a whole, unaltered hot frame
     + FrameTorn             the file ends within it
+  + PolicyInvalid           a trust policy that breaks its format; names the line
   + ProofInvalid            a Merkle proof does not hold
+  + SubmissionInvalid       a witness's request that cannot be read
+  + LogUnknown              a checkpoint of an origin that the witness has no key of
+  + UnsignedByLog           a checkpoint that no key of its origin signed
+  + SizeConflict            a proof from another size than the witness cosigned last, or a fork
   + ReceiptInvalid          bytes that are no receipt, or tell of another event than they prove
   + StampInvalid            a time stamp, or its proof, that does not hold
     + StampUntrusted        by an authority that is none of those that are trusted
@@ -26,6 +31,10 @@
   + TraceIdInvalid          not a trace id
   + RequestInvalid          an order to erase, retain or hold that cannot be carried out as it is
   + Held                    a legal hold covers what was to be erased or dropped
+  + PeriodInvalid           not a period A..B
+  + NothingKnown            no event of what was asked for
+  + BundleInvalid           bytes that are no bundle, or one that does not prove what it says
+  + BundleRefused           a bundle that cannot be made: too large, or a key is not at hand
   + QuarantineDamaged       a file of quarantine is missing, or not what its leaf commits to
 """
 
@@ -64,6 +73,16 @@ class NoteInvalid(StoreError, ValueError):
     """A signed note that is malformed, or that no trusted key signed."""
 
 
+class PolicyInvalid(StoreError, ValueError):
+    """A trust policy that breaks its format; the message names the line, 0 for the whole file."""
+
+    exit_code = 6
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"policy, line {line}: {message}" if line else f"policy: {message}")
+        self.line = line
+
+
 class FrameInvalid(StoreError, ValueError):
     """Bytes that are not a whole hot frame, or whose checksum or MAC does not hold."""
 
@@ -74,6 +93,34 @@ class FrameTorn(FrameInvalid):
 
 class ProofInvalid(StoreError, ValueError):
     """An inclusion or consistency proof that does not hold."""
+
+
+class SubmissionInvalid(StoreError, ValueError):
+    """A request to a witness that is malformed."""
+
+
+class LogUnknown(StoreError, ValueError):
+    """A checkpoint of a log that the witness was not told of."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"no key of the log {origin!r} is known here")
+
+
+class UnsignedByLog(StoreError, ValueError):
+    """A checkpoint that is not signed by its log."""
+
+    def __init__(self, origin: str, reason: str) -> None:
+        super().__init__(f"not signed by {origin!r}: {reason}")
+
+
+class SizeConflict(StoreError, ValueError):
+    """The witness cosigned another size last; with `is_fork`, this size with another root."""
+
+    def __init__(self, size: int, *, is_fork: bool = False) -> None:
+        what = "with another root" if is_fork else "last"
+        super().__init__(f"a checkpoint of size {size} was cosigned {what}")
+        self.size = size
+        self.is_fork = is_fork
 
 
 class ReceiptInvalid(StoreError, ValueError):
@@ -161,6 +208,45 @@ class TraceIdInvalid(StoreError, ValueError):
 
     def __init__(self, trace_id: str) -> None:
         super().__init__(f"{trace_id!r} is not a trace id: 32 hex digits, not all zero")
+
+
+class PeriodInvalid(StoreError, ValueError):
+    """Not a stretch of time."""
+
+    exit_code = 6
+
+    def __init__(self, period: str) -> None:
+        super().__init__(
+            f"{period!r} is not a period: A..B of dates or instants, A before B, such as "
+            "2026-11-01..2026-12-01 or 2026-11-21T09:00:00Z..2026-11-21T10:00:00Z"
+        )
+
+
+class NothingKnown(StoreError, ValueError):
+    """No event of what was asked for."""
+
+    exit_code = 6
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"nothing is known of {what}: nothing was written")
+
+
+class BundleInvalid(StoreError, ValueError):
+    """What is wrong with a bundle: a problem code of `verify`, words, and where."""
+
+    def __init__(
+        self, code: str, message: str, file: str | None = None, log_index: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.file = file
+        self.log_index = log_index
+
+
+class BundleRefused(StoreError, ValueError):
+    """A bundle that cannot be made of this store as it was asked for."""
+
+    exit_code = 6
 
 
 class QuarantineDamaged(StoreError):

@@ -29,7 +29,10 @@ _BATCH_OVERHEAD = 8_192  # bytes that a waiting batch costs beside its columns
 
 @dataclass(frozen=True)
 class TenantStatus:
-    """One log in numbers, since this process started but for size and rows."""
+    """One log in numbers, since this process started but for size and rows.
+
+    `unsigned_seconds` is the age of what has waited longest for a checkpoint, 0 where nothing does.
+    """
 
     size: int
     hot_rows: int
@@ -38,6 +41,7 @@ class TenantStatus:
     duplicates: int
     conflicts: int
     quarantined: int
+    unsigned_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class Ledger:
                 duplicates=log.totals.duplicates,
                 conflicts=log.totals.conflicts,
                 quarantined=log.totals.quarantined,
+                unsigned_seconds=_age(now, [writer.clerk.oldest_job, log.unsigned_since]),
             )
             for tenant, log in logs.items()
         }

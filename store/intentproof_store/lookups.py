@@ -1,7 +1,7 @@
 """What is known of a trace or a correlation id: its events, and what contradicts them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ from intentproof_schemas import ExecutionEvent, canonical_text, event_hash, even
 
 from .errors import TraceIdInvalid
 from .fromrow import event_of_row
+from .layout import date_of
+from .period import Period
 from .reader import Reader
 
 _TRACE = re.compile(r"[0-9a-f]{32}")
@@ -102,6 +104,29 @@ def told_of_correlation(reader: Reader, tenant: str, correlation_id: str) -> lis
 def told_of_event(reader: Reader, tenant: str, event_id: str) -> list[Told]:
     """The event of that id and its conflicts, by start, writer and log index."""
     return _told(reader, "tenant = ? AND event_id = ?", [tenant, event_id])
+
+
+def told_of_period(reader: Reader, tenant: str, period: Period) -> Iterator[Told]:
+    """The events and conflicts received within a period, by receipt, writer and log index.
+
+    They come as they are asked for, one date of receipt after the other.
+    """
+    dates = (date_of(period.first_ns), date_of(period.end_ns - 1))
+    found = reader.rows(
+        "SELECT DISTINCT CAST(date AS VARCHAR) AS day FROM leaves "
+        "WHERE tenant = ? AND date BETWEEN CAST(? AS DATE) AND CAST(? AS DATE) ORDER BY day",
+        [tenant, *dates],
+    )
+    for row in found:
+        yield from map(
+            _told_of_row,
+            reader.stream(
+                f"SELECT {_WANTED} FROM ours.told WHERE (is_event OR is_conflict) AND tenant = ? "  # noqa: S608 - our own texts
+                "AND date = CAST(? AS DATE) AND received_ns >= ? AND received_ns < ? "
+                "ORDER BY received_ns, writer, log_index",
+                [tenant, row["day"], period.first_ns, period.end_ns],
+            ),
+        )
 
 
 def _told(reader: Reader, condition: str, values: Sequence[Any]) -> list[Told]:

@@ -36,6 +36,23 @@ _LOW_ORDER = frozenset(
 _FIELD_PRIME = 2**255 - 19
 
 
+def split_vkey(vkey: str) -> tuple[str, str, bytes]:
+    """Name, key id in hex, and the algorithm's byte with the key. Raises NoteInvalid."""
+    name, _, rest = vkey.partition("+")
+    key_id, _, encoded = rest.partition("+")
+    raw = _strict_base64(encoded)
+    if not _NAME.fullmatch(name) or not raw:
+        raise NoteInvalid(f"not a vkey: {vkey!r}")
+    return name, key_id, raw
+
+
+def check_point(key: bytes, name: str) -> None:
+    """Raises NoteInvalid for an Ed25519 key under which forgeries would hold."""
+    coordinate = int.from_bytes(key, "little") & ~(1 << 255)
+    if coordinate >= _FIELD_PRIME or coordinate in _LOW_ORDER:
+        raise NoteInvalid(f"the key of {name} is of low order or not canonical")
+
+
 @dataclass(frozen=True)
 class VerifierKey:
     """A public key that a reader trusts under a name."""
@@ -57,17 +74,13 @@ class VerifierKey:
     @classmethod
     def parse(cls, vkey: str) -> "VerifierKey":
         """Read a vkey. Raises NoteInvalid unless it is a sound Ed25519 key of that id."""
-        name, _, rest = vkey.partition("+")
-        key_id, _, encoded = rest.partition("+")
-        raw = _strict_base64(encoded)
-        if not _NAME.fullmatch(name) or len(raw) != 33 or raw[0] != _ED25519:
+        name, key_id, raw = split_vkey(vkey)
+        if len(raw) != 33 or raw[0] != _ED25519:
             raise NoteInvalid(f"not an Ed25519 vkey: {vkey!r}")
         key = cls(name, raw[1:])
         if key.key_id.hex() != key_id:
             raise NoteInvalid(f"the key id of {name} does not belong to its key")
-        coordinate = int.from_bytes(key.key, "little") & ~(1 << 255)
-        if coordinate >= _FIELD_PRIME or coordinate in _LOW_ORDER:
-            raise NoteInvalid(f"the key of {name} is of low order or not canonical")
+        check_point(key.key, name)
         return key
 
     def verify(self, message: bytes, signature: bytes) -> None:

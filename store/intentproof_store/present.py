@@ -11,6 +11,7 @@ import orjson
 from intentproof_schemas import duration_ms, microseconds, timestamp
 
 from .lookups import Told
+from .spantree import span_tree
 
 # C0, DEL and C1; line and paragraph separators; everything that changes the direction of text.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -80,7 +81,8 @@ def lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def trace_lines(told: Sequence[Told]) -> Iterator[str]:
     """Events for people: what caused what, and when."""
     head = ("STARTED", "MS", "STATUS", "ACTION", "INTENT", "CORRELATION", "SERVICE", "")
-    return lines([head, *(_row(each, depth) for depth, each in _tree(told))])
+    tree = span_tree(told, lambda each: (each.event.span_id, each.event.parent_span_id))
+    return lines([head, *(_row(each, depth) for depth, each in tree)])
 
 
 def _row(told: Told, depth: int) -> tuple[str, ...]:
@@ -100,26 +102,3 @@ def _row(told: Told, depth: int) -> tuple[str, ...]:
         cell(told.service_name),
         ", ".join(mark for mark, holds in marks.items() if holds),
     )
-
-
-def _tree(told: Sequence[Told]) -> Iterator[tuple[int, Told]]:
-    """Each once, below its parent where that is known, with its depth."""
-    spans = {each.event.span_id: each for each in reversed(told) if each.event.span_id}
-    children: dict[str, list[Told]] = {}
-    for each in told:
-        event = each.event
-        known = event.parent_span_id in spans and event.parent_span_id != event.span_id
-        children.setdefault(event.parent_span_id if known else "", []).append(each)
-    done: set[int] = set()
-    # Spans that name each other as parents hang below no root: they come last, from the first on.
-    for start in (*children.get("", ()), *told):
-        waiting = [(0, start)]
-        while waiting:
-            depth, each = waiting.pop()
-            if id(each) in done:
-                continue
-            done.add(id(each))
-            yield depth, each
-            span = each.event.span_id
-            if span and spans[span] is each:
-                waiting += [(depth + 1, child) for child in reversed(children.get(span, ()))]

@@ -1,6 +1,6 @@
 """Proofs from a store: that an event is in its log, and that a log only grew."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from intentproof_schemas import WRITER, context_text, payload_text
 
 from .checkpoints import checkpoint_sizes
 from .columns import COLUMNS
+from .cosigned import best_checkpoint, cosigned_note
 from .errors import (
     CheckpointUnknown,
     EventUnknown,
@@ -30,6 +31,7 @@ from .tilenodes import TileNodes
 
 # Moments are the numbers beside them, and fetching them would need a time zone library.
 _WANTED = ", ".join(name for name in COLUMNS if not name.endswith("_at"))
+_IDS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,10 @@ class Places:
 
 
 def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
-    """The receipt of an event under the newest checkpoint of its log. Blocks on the disk.
+    """The receipt of an event under a checkpoint of its log. Blocks on the disk.
+
+    It is the one over the event that most witnesses cosigned, of equals the newest, and carries the
+    cosignatures that are at hand.
 
     It was verified before it is given out. Raises EventUnknown; NotSigned where no checkpoint
     covers the event yet; StoreMissing, TenantInvalid, HomeInvalid; ProofInvalid where the store
@@ -58,18 +63,37 @@ def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
         raise EventUnknown(event_id)
     (row,) = rows
     folder = Layout(places.store).log(tenant, row["writer"])
-    receipt = _proved(row, folder)
+    size = best_checkpoint(folder, row["log_index"])
+    if size <= row["log_index"]:
+        raise NotSigned(event_id)
+    nodes = TileNodes(folder, size)
+    receipt = receipt_of_row(row, nodes, size=size, checkpoint=cosigned_note(folder, size))
     keys = () if places.home is None else trusted_keys(places.home)
     return _checked(receipt, keys)
 
 
-def _proved(row: dict[str, Any], folder: Path) -> Receipt:
+def leaf_rows(reader: Reader, tenant: str, event_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Every telling of these events, in every log of the tenant, as `receipt_of_row` takes it."""
+    for at in range(0, len(event_ids), _IDS_AT_ONCE):
+        some = event_ids[at : at + _IDS_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        yield from reader.rows(
+            f"SELECT {_WANTED} FROM leaves WHERE tenant = ? AND kind IN ('event', 'conflict') "  # noqa: S608 - our own names
+            f"AND event_id IN ({marks})",
+            [tenant, *some],
+        )
+
+
+def receipt_of_row(
+    row: dict[str, Any], nodes: TileNodes, *, size: int, checkpoint: bytes
+) -> Receipt:
+    """The receipt of a row under the checkpoint of that size. It was not verified yet.
+
+    Raises ProofInvalid where the tiles that the proof needs are missing.
+    """
     index = row["log_index"]
-    size = max(checkpoint_sizes(folder), default=0)
-    if size <= index:
-        raise NotSigned(row["event_id"])
     try:
-        proof = inclusion_proof(index, size, TileNodes(folder, size).node)
+        proof = inclusion_proof(index, size, nodes.node)
     except StoreError as error:
         raise ProofInvalid(_unproved("this event", error)) from error
     event = event_of_row(row)
@@ -80,7 +104,7 @@ def _proved(row: dict[str, Any], folder: Path) -> Receipt:
         payload=None if payload is None else Half(payload, payload_text(event)),
         index=index,
         proof=tuple(proof),
-        checkpoint=_note(folder, size),
+        checkpoint=checkpoint,
     )
 
 
@@ -115,14 +139,10 @@ def extension_of(
         raise CheckpointUnknown(tenant, writer, old_size, size)
     try:
         proof = consistency_proof(old_size, size, TileNodes(folder, size).node)
-        extension = Extension(old_size, tuple(proof), _note(folder, size))
-        known = read_checkpoint(_note(folder, old_size))
+        extension = Extension(old_size, tuple(proof), cosigned_note(folder, size))
+        known = read_checkpoint(cosigned_note(folder, old_size))
         keys = () if places.home is None else trusted_keys(places.home)
         verify_extension(extension, known=known, keys=keys)
     except StoreError as error:
         raise ProofInvalid(_unproved(f"that {size} leaves extend {old_size}", error)) from error
     return extension
-
-
-def _note(folder: Path, size: int) -> bytes:
-    return (folder / f"checkpoint.{size}").read_bytes()

@@ -6,7 +6,7 @@ nothing is seen twice. A reader shows what was acknowledged when it was opened o
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ import duckdb
 
 from .columns import COLUMNS
 from .engine import Engine
-from .errors import StoreError, StoreMissing
+from .errors import QueryFailed, StoreError, StoreMissing
 from .hotread import HotReader, HotRows, Log, ReadProblem, unsealed
 from .identity import read_hot_key, trusted_keys
 from .layout import Layout, check_tenant
@@ -23,6 +23,7 @@ from .segments import Segment, SegmentProblem, find_segments
 
 # Of a path's `name=value` folders, DuckDB lets these take the place of a segment's columns.
 _PATH_NAMES = frozenset((*COLUMNS, "tenant", "date"))
+_ROWS_AT_ONCE = 1_000
 
 
 class Reader:
@@ -102,6 +103,17 @@ class Reader:
         except duckdb.IOException:
             self.refresh()
             return self._engine.rows(query, values)
+
+    def stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
+        """The answer to a query of ours as it comes. Raises QueryFailed where it breaks off."""
+        try:
+            with self.cursor() as cursor:
+                cursor.execute(query, list(values))
+                names = [column[0] for column in cursor.description or ()]
+                while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+                    yield from (dict(zip(names, row, strict=True)) for row in rows)
+        except duckdb.Error as error:  # a file that a newer revision replaced, or no memory left
+            raise QueryFailed(f"the store could not be read to the end: {error}") from error
 
     def close(self) -> None:
         """Release the engine."""

@@ -97,10 +97,11 @@ def test_a_schema_is_valid_and_names_itself(name: str) -> None:
 
 
 def test_every_kind_of_leaf_has_a_schema() -> None:
-    """Beside the event and the leaf, one schema for each kind that has a detail."""
+    """Beside the event, the leaf and the proof record, one schema for each kind with a detail."""
     assert set(schema_names()) == {
         "execution_event.v1",
         "leaf.v1",
+        "proof-record.v1",
         *(f"{kind}.v1" for kind in DETAILS),
     }
 

@@ -281,7 +281,7 @@ def test_a_file_that_is_no_receipt_is_invalid(run: Run, tmp_path: Path) -> None:
     file.write_bytes(b"hello")
     code, _, err = run("verify", file)
     assert code == 6
-    assert "neither a store, a receipt nor a consistency proof" in err
+    assert "neither a store, a bundle, a receipt nor a consistency proof" in err
 
 
 @pytest.mark.skipif(not UNREADABLE.is_file(), reason="needs Linux's /proc")

@@ -9,6 +9,7 @@ from .ports import port_findings
 from .running import Running, find_running, running_findings
 from .stamps import stamp_findings
 from .standing import standing_findings
+from .witnesses import witness_findings
 
 __all__ = [
     "Finding",
@@ -22,4 +23,5 @@ __all__ = [
     "running_findings",
     "stamp_findings",
     "standing_findings",
+    "witness_findings",
 ]

@@ -1,8 +1,9 @@
 """The judge: it shares no code with the ledger beyond the pure parts."""
 
-from .judge import VerifyRequest, verify_store
+from .judge import verify_store
 from .proof_check import judge_extension, judge_receipt
 from .report import LogReport, Outcome, Problem, Report
+from .trust import VerifyRequest
 
 __all__ = [
     "LogReport",

@@ -6,12 +6,21 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import AuthoritiesInvalid, HomeInvalid, NoteInvalid, TenantInvalid
+from ..errors import (
+    AuthoritiesInvalid,
+    HomeInvalid,
+    NoteInvalid,
+    PolicyInvalid,
+    TenantInvalid,
+)
 from .file_command import run_file
-from .judge import VerifyRequest, verify_store
+from .judge import verify_store
+from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
 from .stamp_file import is_stamp, run_stamp
 from .stamp_words import stamp_lines
+from .trust import VerifyRequest
+from .witnessed import witnessed_lines
 
 _INVALID_INPUT = 6
 _BAR = 30
@@ -20,7 +29,7 @@ _PROBLEMS_SHOWN = 20
 _WORDS = {
     Outcome.VERIFIED: "of what was signed, nothing was altered, removed, inserted or moved",
     Outcome.UNANCHORED: "consistent, but nothing from outside vouches for it: "
-    "give --key or --known",
+    "give --key, --known or --policy, or see which witnesses are missing",
     Outcome.INCOMPLETE: "what is there holds, but something is missing or unsigned",
     Outcome.TAMPERED: "bytes contradict what was signed",
     Outcome.FORK: "two signed statements cannot both be true",
@@ -34,13 +43,18 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a receipt, a consistency proof or a time stamp (default: --store)",
+        help="a store, a bundle, a receipt, a consistency proof, a time stamp or proof records "
+        "(default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--sealed", action="store_true", help="judge sealed leaves only")
     parser.add_argument("--key", type=Path, metavar="VKEYS_FILE", help="trust these keys only")
     parser.add_argument("--known", type=Path, metavar="CHECKPOINT", help="a checkpoint you hold")
+    add_record_flags(parser)
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="a C2SP tlog-policy: logs, witnesses and quorum"
+    )
     parser.add_argument(
         "--tsa", type=Path, metavar="ROOTS_PEM", help="ask for time stamps, of these authorities"
     )
@@ -49,6 +63,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    if is_about_records(args):
+        return run_records(args)
     if args.path is not None and args.path.is_file():
         return run_stamp(args) if is_stamp(args.path) else run_file(args)
     store = args.path or args.store
@@ -61,12 +77,19 @@ def run(args: argparse.Namespace) -> int:
         sealed=args.sealed,
         keys=args.key,
         known=args.known,
+        policy=args.policy,
         tsa=args.tsa,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (AuthoritiesInvalid, HomeInvalid, NoteInvalid, TenantInvalid) as error:
+    except (
+        AuthoritiesInvalid,
+        HomeInvalid,
+        NoteInvalid,
+        PolicyInvalid,
+        TenantInvalid,
+    ) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -98,6 +121,7 @@ def _print_report(report: Report) -> None:
             lines.append(f"    erased, as the log says: {', '.join(gone)}")
         if log.hash_only:
             lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
+        lines += witnessed_lines(log)
         lines += [f"    {line}" for line in stamp_lines(log)]
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""

@@ -9,26 +9,30 @@ from pathlib import Path
 
 from intentproof_schemas import microseconds, timestamp
 
-from ..errors import NoteInvalid, ProofInvalid, ReceiptInvalid
-from ..extension import is_extension
+from ..errors import NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid
+from ..extension import decode_extension, is_extension
 from ..note import Checkpoint, VerifierKey
+from ..policy import Policy
 from ..present import shown
-from ..receipt import RECEIPT_BYTES_MAX, Proved, is_receipt
-from .outside import known_checkpoints, outside_keys
+from ..receipt import RECEIPT_BYTES_MAX, Proved, decode_receipt, is_receipt
+from .bundle_command import looks_like_bundle, run_bundle
+from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
+from .policy_check import under_policy
 from .proof_check import judge_extension, judge_receipt
 from .report import Outcome, Report
+from .witnessed import witnessed_lines
 
 _INVALID_INPUT = 6
 _OF_EVENT = {
     Outcome.VERIFIED: "this event stands in the log, and is the one that was signed",
     Outcome.UNANCHORED: "the proof holds, but nothing from outside vouches for its checkpoint: "
-    "give --key or --known",
+    "give --key, --known or --policy, or see which witnesses are missing",
     Outcome.TAMPERED: "this is not proved",
 }
 _OF_GROWTH = {
     Outcome.VERIFIED: "the log holds every leaf of the checkpoint that you hold, unchanged",
     Outcome.UNANCHORED: "the proof holds, but anybody could have made the later checkpoint: "
-    "give --key",
+    "give --key or --policy, or see which witnesses are missing",
     Outcome.TAMPERED: "that the log only grew is not proved",
 }
 _GONE = "not in this receipt: erased, or held back"
@@ -47,10 +51,15 @@ def run_file(args: argparse.Namespace) -> int:
         sys.stderr.write("verify: --tsa goes with a store or a time stamp, anchor.<size>.<hex>\n")
         return _INVALID_INPUT
     try:
+        policy = outside_policy(args.policy)
         keys = outside_keys(args.key)
+        if policy is not None:
+            keys = policy_keys(policy, keys)
         known = known_checkpoints(args.known, keys)
-        judged = _judged(args.path, keys, known)
-    except (NoteInvalid, ProofInvalid, ReceiptInvalid) as error:
+        if looks_like_bundle(args.path):
+            return run_bundle(args.path, keys=keys, known=known, as_json=args.json)
+        judged = _judged(args.path, keys, known, policy)
+    except (NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid) as error:
         sys.stderr.write(f"verify: {shown(str(error))}\n")
         return _INVALID_INPUT
     if args.json:
@@ -60,7 +69,12 @@ def run_file(args: argparse.Namespace) -> int:
     return judged.report.outcome.exit_code
 
 
-def _judged(path: Path, keys: Sequence[VerifierKey], known: Sequence[Checkpoint]) -> _Judged:
+def _judged(
+    path: Path,
+    keys: Sequence[VerifierKey],
+    known: Sequence[Checkpoint],
+    policy: Policy | None,
+) -> _Judged:
     try:
         with path.open("rb") as file:
             raw = file.read(RECEIPT_BYTES_MAX + 1)
@@ -68,12 +82,19 @@ def _judged(path: Path, keys: Sequence[VerifierKey], known: Sequence[Checkpoint]
         raise ReceiptInvalid(f"{path} cannot be read: {error.strerror}") from error
     if is_receipt(raw):
         report, proved = judge_receipt(raw, keys=keys, known=known)
+        if policy is not None:
+            report = under_policy(report, decode_receipt(raw).checkpoint, policy, keys, proved)
         return _Judged(report, _OF_EVENT, proved)
     if not is_extension(raw):
-        raise ReceiptInvalid(f"{path} is neither a store, a receipt nor a consistency proof")
+        raise ReceiptInvalid(
+            f"{path} is neither a store, a bundle, a receipt nor a consistency proof"
+        )
     if not known:
         raise ProofInvalid("a consistency proof needs --known, the checkpoint that you hold")
-    return _Judged(judge_extension(raw, known=known[0], keys=keys), _OF_GROWTH)
+    report = judge_extension(raw, known=known[0], keys=keys)
+    if policy is not None:
+        report = under_policy(report, decode_extension(raw).checkpoint, policy, keys)
+    return _Judged(report, _OF_GROWTH)
 
 
 def _lines(judged: _Judged) -> Iterator[str]:
@@ -81,6 +102,7 @@ def _lines(judged: _Judged) -> Iterator[str]:
     yield f"{report.outcome.value.upper()}: {judged.words[report.outcome]}"
     for log in report.logs:
         yield f"  log: {log.tenant}/{log.writer}, checkpoint over {log.size} leaves"
+        yield from witnessed_lines(log)
         for problem in log.problems:
             where = "" if problem.log_index is None else f" at leaf {problem.log_index}"
             yield f"    {problem.code}{where}: {problem.message}"

@@ -6,68 +6,39 @@ first, then hot frames, then segments. Leaves may be added meanwhile, none can b
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 
 from intentproof_schemas import TENANT, WRITER
 
 from ..errors import FrameInvalid, NoteInvalid
 from ..frames import Damage, Frame
 from ..hotlog import hot_writers, read_hot
-from ..identity import last_checkpoints, read_hot_key, trusted_keys
 from ..layout import Layout, check_tenant, parse_segment_file
-from ..note import Checkpoint, VerifierKey
 from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
-from .event_ids import Marker, new_seed
+from .event_ids import Marker
 from .log_check import Gathered, LogFolders, check_log
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
-from .outside import known_checkpoints, outside_keys, trusted_authorities
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .segment_check import LeavesReport, SegmentTask, check_segment
-from .stamps import TokenJudge, read_stamps, require_stamp
+from .stamps import read_stamps, require_stamp
+from .trust import Trust, VerifyRequest, trust_of
+from .windows import Windows, check_windows, windows_of
+from .witnessed import judge_log, tell_witnessed
 
 _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it saves
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifyRequest:
-    """What to verify, and what to trust. `home` None: trust nothing but `keys` and `known`."""
-
-    store: Path
-    hot: Path
-    home: Path | None = None
-    tenant: str | None = None
-    sealed: bool = False
-    keys: Path | None = None
-    known: Path | None = None
-    tsa: Path | None = None
-    processes: int = 1
-
-
-@dataclass(frozen=True)
-class _Trust:
-    keys: tuple[VerifierKey, ...]
-    known: tuple[Checkpoint, ...]
-    remembered: tuple[Checkpoint, ...]
-    hot_key: bytes | None
-    seed: int
-    tokens: TokenJudge
-
-    def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
-        return [key for key in self.keys if key.name.endswith(f"/{tenant}/{writer}")]
-
-
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
     """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
 
-    Raises HomeInvalid, NoteInvalid and AuthoritiesInvalid for what the caller brings and that
-    cannot be read, TenantInvalid for a tenant that is none. What is wrong with the store is in the
-    report.
+    Raises HomeInvalid, NoteInvalid, PolicyInvalid and AuthoritiesInvalid for what the caller brings
+    along and cannot be read, TenantInvalid for a tenant that is none. What is wrong with the store
+    is in the report.
     """
-    trust = _trust(request)
+    trust = trust_of(request)
     layout = Layout(request.store)
     tenants = [check_tenant(request.tenant)] if request.tenant else _tenants(layout, trust)
     logs: list[LogReport] = []
@@ -75,11 +46,15 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     for tenant in tenants:
         logs_of_tenant = _logs_of(layout, request, trust, tenant)
         signed = {log.writer: _signed(layout, log, trust, request) for log in logs_of_tenant}
-        hot = {log.writer: _hot(request, log, trust) for log in logs_of_tenant}
+        windows = {writer: windows_of(each) for writer, each in signed.items()}
+        hot = {log.writer: _hot(request, log, trust, windows[log.writer]) for log in logs_of_tenant}
         tasks = _tasks(layout, tenant, trust, logs_of_tenant)
         for log in logs_of_tenant:
             logs.append(log)
-            mine = sorted(tasks.get(log.writer, []), key=lambda task: task.name.first)
+            found = (
+                replace(task, windows=windows.get(log.writer)) for task in tasks.get(log.writer, [])
+            )
+            mine = sorted(found, key=lambda task: task.name.first)
             log_signed = signed.get(log.writer, SignedSizes())  # none for a stranger's file
             work.append((log, log_signed, hot.get(log.writer, []), mine))
     _check_all(work, layout, request, progress)
@@ -94,7 +69,7 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     return Report(_outcome(logs, trust), _anchor(trust, logs), logs)
 
 
-def _tenants(layout: Layout, trust: _Trust) -> list[str]:
+def _tenants(layout: Layout, trust: Trust) -> list[str]:
     """Tenants that the store has, and those of whose logs a key or a checkpoint is at hand."""
     origins = [key.name for key in trust.keys]
     origins += [checkpoint.origin for checkpoint in (*trust.known, *trust.remembered)]
@@ -102,21 +77,7 @@ def _tenants(layout: Layout, trust: _Trust) -> list[str]:
     return sorted({*layout.tenants(), *(name for name in named if TENANT.fullmatch(name))})
 
 
-def _trust(request: VerifyRequest) -> _Trust:
-    keys = outside_keys(request.keys)
-    remembered: tuple[Checkpoint, ...] = ()
-    hot_key = None
-    if request.home is not None:
-        hot_key = read_hot_key(request.home)
-        if request.keys is None:
-            keys = trusted_keys(request.home)
-            remembered = tuple(last_checkpoints(request.home).values())
-    known = known_checkpoints(request.known, keys)
-    tokens = TokenJudge(trusted_authorities(request.tsa))
-    return _Trust(keys, known, remembered, hot_key, new_seed(), tokens)
-
-
-def _logs_of(layout: Layout, request: VerifyRequest, trust: _Trust, tenant: str) -> list[LogReport]:
+def _logs_of(layout: Layout, request: VerifyRequest, trust: Trust, tenant: str) -> list[LogReport]:
     """The tenant's logs: those that have a folder, a file, a hot frame, or that are known of."""
     writers = set(layout.writers(tenant))
     for path in layout.tenant_events(tenant).rglob("*.parquet"):
@@ -145,7 +106,7 @@ def _has_hot(request: VerifyRequest, writer: str, tenant: str) -> bool:
     )
 
 
-def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyRequest) -> SignedSizes:
+def _signed(layout: Layout, log: LogReport, trust: Trust, request: VerifyRequest) -> SignedSizes:
     folder = layout.log(log.tenant, log.writer)
     remembered = () if request.sealed else trust.remembered
     known = (*trust.known, *remembered)
@@ -162,10 +123,14 @@ def _signed(layout: Layout, log: LogReport, trust: _Trust, request: VerifyReques
         return signed
     own = trust.of_log(log.tenant, log.writer)
     read_stamps(folder, log, own=own, sizes=signed, tokens=trust.tokens)
+    if trust.policy is not None:
+        signed.judgements = judge_log(folder, log, signed, trust.policy, trust.keys)
     return signed
 
 
-def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesReport]:
+def _hot(
+    request: VerifyRequest, log: LogReport, trust: Trust, windows: Windows | None
+) -> list[LeavesReport]:
     found: list[LeavesReport] = []
     if request.sealed:
         return found
@@ -190,12 +155,13 @@ def _hot(request: VerifyRequest, log: LogReport, trust: _Trust) -> list[LeavesRe
         leaves = LeavesReport.of(first, rows.num_rows)
         checked = check_batch(rows, tenant=log.tenant, writer=log.writer)
         leaves.add(rows, checked, path.name, marker=marker)
+        check_windows(leaves, windows, rows, path.name)
         found.append(leaves)
     return sorted(found, key=lambda leaves: leaves.first)
 
 
 def _tasks(
-    layout: Layout, tenant: str, trust: _Trust, logs: list[LogReport]
+    layout: Layout, tenant: str, trust: Trust, logs: list[LogReport]
 ) -> dict[str, list[SegmentTask]]:
     """The segments to check, by writer; files that do not count are problems of their log."""
     reports = {log.writer: log for log in logs}
@@ -259,6 +225,7 @@ def _check_all(
             LogFolders(layout.log(log.tenant, log.writer), layout.quarantine(log.tenant)),
             sealed_only=request.sealed,
         )
+        tell_witnessed(log, signed)
 
 
 def _run(tasks: Sequence[SegmentTask], processes: int) -> Iterator[LeavesReport]:
@@ -280,7 +247,7 @@ def _strangers(layout: Layout, logs: list[LogReport]) -> None:
             logs.append(LogReport("", "", problems=[problem]))
 
 
-def _outcome(logs: list[LogReport], trust: _Trust) -> Outcome:
+def _outcome(logs: list[LogReport], trust: Trust) -> Outcome:
     real = [log for log in logs if log.writer or log.problems]
     outcome = outcome_of(real)
     if outcome is Outcome.VERIFIED and not (trust.keys or trust.known):
@@ -288,7 +255,9 @@ def _outcome(logs: list[LogReport], trust: _Trust) -> Outcome:
     return outcome
 
 
-def _anchor(trust: _Trust, logs: list[LogReport]) -> str:
+def _anchor(trust: Trust, logs: list[LogReport]) -> str:
+    if trust.policy is not None:
+        return "policy" if any(log.anchored for log in logs) else "none"
     if trust.known and any(log.anchored for log in logs):
         return "known"
     return "own-key" if trust.keys else "none"

@@ -141,6 +141,8 @@ def check_log(
 
 def _vouched(report: LogReport, signed: SignedSizes) -> int:
     """Up to which leaf checkpoints count; what only the store itself vouches for is told."""
+    if signed.judgements is not None:
+        return report.anchor_size
     if signed.vouched is None or signed.vouched >= report.size:
         return report.checkpoint_size
     report.beyond = report.size - signed.vouched
@@ -226,7 +228,9 @@ def _check_roots(report: LogReport, walk: _Walk, signed: SignedSizes, sizes: Seq
         else:
             message = f"the root of the first {size} leaves is not the one that was signed"
             report.problems.append(Problem("root_differs", message, f"checkpoint.{size}"))
-    report.anchored = signed.trusted and bool(fitting) and not differing
+    anchors = signed.anchors(fitting)
+    report.anchor_size = max(anchors, default=0)
+    report.anchored = signed.trusted and bool(anchors) and not differing
 
 
 def _check_cover(
@@ -240,9 +244,7 @@ def _check_cover(
 ) -> None:
     largest = report.checkpoint_size
     if not sizes:
-        report.problems.append(
-            Problem("no_checkpoint", "no checkpoint of this log holds", None, None)
-        )
+        report.problems.append(Problem("no_checkpoint", "no checkpoint of this log holds"))
     if walk.frontier.size < largest:
         message = f"a checkpoint covers {largest} leaves, {walk.frontier.size} are at hand"
         report.problems.append(Problem("leaves_missing", message, log_index=walk.frontier.size))

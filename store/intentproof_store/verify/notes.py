@@ -1,6 +1,6 @@
 """The signed notes of one log: which hold, and which contradict each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ..note import (
     parse_note,
     parse_segment_text,
 )
+from ..policy import Judgement
 from .report import LogReport, Problem
 
 
@@ -23,12 +24,25 @@ class SignedSizes:
     """Checkpoints of a log by size. `trusted` where something from outside vouches for them.
 
     Where that is no key, but checkpoints that the reader brought along, `vouched` is the size of
-    the largest: what is above it, anybody could have appended.
+    the largest: what is above it, anybody could have appended. Under a policy `judgements` has what
+    it says of each checkpoint that witnesses cosigned; None where there is no policy.
     """
 
     roots: dict[int, bytes] = field(default_factory=dict)
     trusted: bool = False
     vouched: int | None = None
+    judgements: dict[int, Judgement] | None = None
+
+    def anchors(self, fitting: Iterable[int]) -> list[int]:
+        """Of signed sizes whose roots fit, those that count: under a policy, with its quorum."""
+        if self.judgements is None:
+            return list(fitting)
+        return [s for s in fitting if s in self.judgements and self.judgements[s].is_met]
+
+    def witnessed(self, size: int) -> dict[str, int]:
+        """Which witnesses of the policy cosigned the checkpoint of that size, in Unix seconds."""
+        judgement = (self.judgements or {}).get(size)
+        return {} if judgement is None else dict(judgement.times)
 
 
 def read_checkpoints(

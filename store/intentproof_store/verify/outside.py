@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import AuthoritiesInvalid, NoteInvalid
+from ..errors import AuthoritiesInvalid, NoteInvalid, PolicyInvalid
 from ..identity import read_vkeys
 from ..note import Checkpoint, VerifierKey, open_note, read_checkpoint
+from ..policy import POLICY_BYTES_MAX, Policy, parse_policy
 from ..tokens import Authorities, read_authorities
 
 
@@ -19,6 +20,28 @@ def outside_keys(path: Path | None) -> tuple[VerifierKey, ...]:
     if not keys:
         raise NoteInvalid(f"{path} holds no key")
     return keys
+
+
+def outside_policy(path: Path | None) -> Policy | None:
+    """The trust policy of a file, None without one. Raises PolicyInvalid."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            raw = file.read(POLICY_BYTES_MAX + 1)
+    except OSError as error:
+        raise PolicyInvalid(0, f"{path} cannot be read: {error.strerror}") from error
+    return parse_policy(raw)
+
+
+def policy_keys(policy: Policy, keys: Sequence[VerifierKey]) -> tuple[VerifierKey, ...]:
+    """The logs that count: the policy's, and those of `--key` beside it. Raises PolicyInvalid."""
+    found = tuple(dict.fromkeys((*policy.logs, *keys)))
+    if not found:
+        unsupported = ", ".join(policy.unsupported_logs)
+        also = f" that can be verified here ({unsupported})" if unsupported else ""
+        raise PolicyInvalid(0, f"it names no log{also}: give the log's key with --key beside it")
+    return found
 
 
 def known_checkpoints(path: Path | None, keys: Sequence[VerifierKey]) -> tuple[Checkpoint, ...]:

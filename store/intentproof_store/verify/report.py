@@ -1,6 +1,6 @@
 """What `verify` answers: problems, one report a log, and the outcome that follows from them."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -24,26 +24,37 @@ class Outcome(Enum):
 _FORK = frozenset(("fork",))
 _TAMPERED = frozenset(
     (
+        "archive_invalid",
+        "archive_too_large",
+        "bundle_invalid",
         "checkpoint_invalid",
         "column_differs",
         "commitment_differs",
+        "duplicate_member",
+        "cosignature_invalid",
         "erased_without_leaf",
         "event_repeated",
+        "event_unproved",
         "extra_columns",
         "frame_forged",
         "genesis_differs",
         "hot_differs",
+        "key_invalid",
         "leaf_invalid",
         "leaf_misplaced",
+        "manifest_differs",
         "not_parquet",
         "note_invalid",
+        "outside_window",
         "proof_invalid",
         "quarantine_differs",
         "receipt_differs",
+        "report_differs",
         "root_differs",
         "sha256_differs",
         "stamp_invalid",
         "tile_differs",
+        "unknown_member",
         "wrong_date",
         "wrong_length",
     )
@@ -89,6 +100,27 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class WitnessedReport:
+    """What the witnesses of a policy say of one log.
+
+    `size` is that of the largest checkpoint with the quorum, `at_s` when it was reached, in Unix
+    seconds, None where no witness gave a time, `by` who cosigned it and when. `since_s` is the time
+    of the first such checkpoint: when the leaves below that one were received, no witness says.
+    `not_yet` leaves stand above the largest.
+    """
+
+    size: int
+    at_s: int | None
+    since_s: int | None
+    by: dict[str, int]
+    not_yet: int
+
+    def document(self) -> dict[str, Any]:
+        """As in the JSON of `verify`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class StampedTime:
     """A time stamp that holds: the first `size` leaves existed before `seconds` (Unix, UTC)."""
 
@@ -118,6 +150,8 @@ class LogReport:
     anchored: bool = False
     erased: dict[str, int] = field(default_factory=dict)
     hash_only: int = 0
+    anchor_size: int = 0
+    witnessed: WitnessedReport | None = None
     stamps: list[StampedTime] | None = None  # None where the reader trusts no authority
 
     @property
@@ -133,7 +167,8 @@ class LogReport:
         return sorted(each.seconds for each in self.stamps or () if each.size == size)
 
     def document(self) -> dict[str, Any]:
-        """As in the JSON of `verify`; `stamps` where the reader trusts an authority."""
+        """As in the JSON of `verify`; `witnessed` and `stamps` where they are asked for."""
+        more = {} if self.witnessed is None else {"witnessed": self.witnessed.document()}
         return {
             "tenant": self.tenant,
             "writer": self.writer,
@@ -147,6 +182,7 @@ class LogReport:
             "hash_only": self.hash_only,
             **self._stamps(),
             "problems": [problem.document() for problem in self.problems],
+            **more,
         }
 
     def _stamps(self) -> dict[str, Any]:

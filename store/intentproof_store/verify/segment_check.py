@@ -16,6 +16,7 @@ from ..rowcheck import BatchReport, Erased, check_batch
 from ..segments import file_sha256
 from .event_ids import Marker, Words
 from .report import Problem
+from .windows import Windows, check_windows
 
 _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
 _BATCH_ROWS = 20_000
@@ -33,6 +34,7 @@ class SegmentTask:
     day: str
     sha256: str
     seed: int
+    windows: Windows | None = None
 
 
 @dataclass
@@ -168,6 +170,7 @@ def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
             rows = batch.cast(SEGMENT_SCHEMA)
             checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
             report.add(rows, checked, file, marker=marker)
+            check_windows(report, task.windows, rows, file)
             _check_dates(task, report, rows)
             before = _check_order(report, rows, before, file)
 

@@ -1,0 +1,1 @@
+"""Bundles: what an auditor takes away (docs/bundle.md). All but `making` is pure."""
