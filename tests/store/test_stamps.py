@@ -658,6 +658,9 @@ def test_a_stamp_that_cannot_be_judged(here: Place, tsa: Authority, run: Run) ->
     code, _, err = run(path, "--tsa", tsa.roots)
     assert code == 6
     assert "first line" in err
+    code, _, err = run(path, "--tsa", tsa.roots, "--policy", path)
+    assert code == 6
+    assert "--policy is for" in err
     code, _, err = run(here.log() / "checkpoint", "--tsa", tsa.roots)
     assert code == 6
     assert "--tsa goes with a store" in err

@@ -20,7 +20,8 @@ from .bundle_command import looks_like_bundle
 
 _OK = 0
 _UNSIGNED_LIST = "nobody looked at who signed the revocation list: --revocation-key asks"
-_OURS = ("tenant", "sealed", "key", "known")  # flags of stores, receipts and consistency proofs
+# Flags of stores, receipts, consistency proofs and time stamps.
+_OURS = ("tenant", "sealed", "key", "known", "policy", "tsa")
 
 
 def add_record_flags(parser: argparse.ArgumentParser) -> None:

@@ -40,6 +40,9 @@ def run_stamp(args: argparse.Namespace) -> int:
 
     The token is looked for beside the file.
     """
+    if args.policy is not None:
+        sys.stderr.write("verify: --policy is for stores and receipts: give a time stamp --key\n")
+        return _INVALID_INPUT
     try:
         authorities = trusted_authorities(args.tsa)
         if authorities is None:
