@@ -3,6 +3,7 @@
 from .cosignature import WitnessKey, cosign
 from .durable import create_file
 from .errors import (
+    AuthoritiesInvalid,
     EventsInvalid,
     EventUnknown,
     FrameInvalid,
@@ -18,6 +19,7 @@ from .errors import (
     QueryFailed,
     QueryRefused,
     SizeConflict,
+    StampInvalid,
     StoreBusy,
     StoreError,
     StoreMissing,
@@ -46,20 +48,25 @@ from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
+from .stamping import Kept, Stamping, Unstamped, last_stamp
 from .standing import check_standing
 from .submission import Seen, Submission, check_growth, read_submission
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
+from .tokens import Authorities, read_authorities
 from .witnessing import WitnessedLog, own_logs
 
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "Authorities",
+    "AuthoritiesInvalid",
     "EventFinder",
     "EventUnknown",
     "EventsInvalid",
     "FrameInvalid",
     "HomeInvalid",
+    "Kept",
     "Layout",
     "Ledger",
     "LedgerBehind",
@@ -80,6 +87,8 @@ __all__ = [
     "Reader",
     "Seen",
     "SizeConflict",
+    "StampInvalid",
+    "Stamping",
     "StoreBusy",
     "StoreError",
     "StoreMissing",
@@ -92,6 +101,7 @@ __all__ = [
     "TraceIdInvalid",
     "Undecodable",
     "UnsignedByLog",
+    "Unstamped",
     "VerifierKey",
     "WitnessKey",
     "WitnessedLog",
@@ -106,9 +116,11 @@ __all__ = [
     "item",
     "joined",
     "json_piece",
+    "last_stamp",
     "lines",
     "own_logs",
     "quarantined",
+    "read_authorities",
     "read_quarantined",
     "read_submission",
     "read_trace_id",

@@ -31,7 +31,7 @@ from .spill import Spill
 from .tile_check import check_tiles
 from .told import check_quarantine, check_repeated, tell_losses
 
-_REMARKS = ("unsupported", "unknown_kind", "gap", "erasure_unfinished")
+_REMARKS = ("unsupported", "unknown_kind", "gap", "erasure_unfinished", "stamp_untrusted")
 
 
 @dataclass(frozen=True)
