@@ -5,7 +5,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .errors import Held, HomeInvalid, LedgerBehind, RequestInvalid, StoreMissing, TenantInvalid
+from .errors import (
+    Held,
+    HomeInvalid,
+    LedgerBehind,
+    PeriodInvalid,
+    RequestInvalid,
+    StoreMissing,
+    TenantInvalid,
+)
 from .hotlog import set_aside_files
 from .layout import check_tenant
 from .ordering import order
@@ -61,7 +69,13 @@ def answering(run: Run) -> Run:
     def answer(args: argparse.Namespace) -> int:
         try:
             return run(args)
-        except (RequestInvalid, TenantInvalid, HomeInvalid, StoreMissing) as error:
+        except (
+            PeriodInvalid,
+            RequestInvalid,
+            TenantInvalid,
+            HomeInvalid,
+            StoreMissing,
+        ) as error:
             say(str(error))
             return INVALID
         except (Held, LedgerBehind) as error:

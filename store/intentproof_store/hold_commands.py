@@ -22,8 +22,8 @@ from .asking import (
 from .errors import RequestInvalid
 from .holds import PLACED, RELEASED, Hold, standing_holds
 from .layout import Layout, check_tenant
-from .moments import moments_of
 from .ordering import make_request, own_writer
+from .period import read_period
 from .present import cell, lines, shown
 from .ranges import Ranges
 from .reader import Reader
@@ -42,7 +42,11 @@ def register(subparsers: Any) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--event", metavar="ID", help="one event, by its id")
     what.add_argument("--correlation", metavar="ID", help="the events that have it now")
-    what.add_argument("--period", metavar="A..B", help="what is received from day A to day B")
+    what.add_argument(
+        "--period",
+        metavar="A..B",
+        help="what is received from A on until before B: dates or instants, UTC",
+    )
     what.add_argument("--all", action="store_true", help="everything, also what is still to come")
     parser.add_argument("--json", action="store_true", help="of `hold list`: one JSON document")
     add_asking(parser)
@@ -105,8 +109,8 @@ def run_place(args: argparse.Namespace) -> int:
         if not ranges:
             return PARTLY if others else OK
     elif args.period:
-        low, high = moments_of(args.period)
-        detail |= {"from_ns": str(low), "to_ns": str(high)}
+        period = read_period(args.period)
+        detail |= {"from_ns": str(period.first_ns), "to_ns": str(period.end_ns)}
         say(f"what {args.tenant} sent, received in {args.period}, and all that comes in it")
     else:
         say(f"everything of {args.tenant}, also what is still to come")

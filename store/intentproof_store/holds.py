@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+from intentproof_schemas import microseconds, timestamp
 
 from .ranges import Ranges
 from .reader import Reader
@@ -35,7 +36,11 @@ class Hold:
             return f"{len(self.ranges)} leaves of {self.writer}"
         if self.from_ns is None and self.to_ns is None:
             return "everything"
-        return f"what was received from {self.from_ns} to {self.to_ns} (Unix nanoseconds)"
+        return f"what was received from {_shown(self.from_ns)} on, before {_shown(self.to_ns)}"
+
+
+def _shown(ns: int | None) -> str:
+    return "any time" if ns is None else timestamp(microseconds(ns))
 
 
 def standing_holds(reader: Reader, tenant: str) -> list[Hold]:

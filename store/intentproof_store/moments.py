@@ -1,4 +1,4 @@
-"""Days and periods as people give them, in Unix nanoseconds. Pure."""
+"""Days as people give them, in Unix nanoseconds. Pure."""
 
 import re
 from datetime import date
@@ -19,17 +19,3 @@ def day_start(text: str) -> int:
     except ValueError as error:
         raise RequestInvalid(f"{text!r} is not a day: write it as 2026-11-21") from error
     return (day - _EPOCH).days * DAY_NS
-
-
-def moments_of(period: str) -> tuple[int, int]:
-    """A period of days A..B, both inclusive and in UTC: its first moment, and that after its last.
-
-    Raises RequestInvalid.
-    """
-    first, dots, last = period.partition("..")
-    if not dots:
-        raise RequestInvalid(f"{period!r} is not a period: write it as 2026-11-01..2026-11-30")
-    low, high = day_start(first), day_start(last) + DAY_NS
-    if high <= low:
-        raise RequestInvalid(f"{period!r} ends before it begins")
-    return low, high

@@ -178,7 +178,7 @@ HOLDS = [
     ("--all",),
     ("--event", event(3).event_id),
     ("--correlation", "order-3"),
-    ("--period", f"{DAYS[0]}..{DAYS[0]}"),
+    ("--period", f"{DAYS[0]}..{DAYS[1]}"),
 ]
 GOING = [
     ("erase", "--event", event(3).event_id),
@@ -210,7 +210,7 @@ def test_what_is_held_stays_until_it_is_released(here: Place, held: tuple[str, .
 def test_what_is_not_held_may_go(here: Place) -> None:
     """A hold of one event or day keeps no other."""
     hold(here, "--event", event(3).event_id)
-    hold(here, "--period", f"{DAYS[1]}..{DAYS[1]}")
+    hold(here, "--period", f"{DAYS[1]}..{DAYS[2]}")
     assert (
         run(*(here, "erase", "--tenant", TENANT, "--event", event(4).event_id, *REASON, "--yes"))[0]
         == 0
@@ -249,7 +249,7 @@ def test_a_hold_placed_while_a_receiver_runs_is_there_at_once(here: Place) -> No
 
 def test_the_list_of_holds_is_json_too(here: Place) -> None:
     """One document, with the members of each hold."""
-    hold_id = hold(here, "--period", f"{DAYS[0]}..{DAYS[1]}")
+    hold_id = hold(here, "--period", f"{DAYS[0]}..{DAYS[2]}")
     document = json.loads(run(here, "hold", "list", "--tenant", TENANT, "--json")[1])
     (found,) = document["holds"]
     assert (found["hold_id"], found["reason"]) == (hold_id, "request 17")
