@@ -7,6 +7,7 @@ is sent; what failed is tried again, later each time.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,12 @@ from .witness_client import WitnessClient, cosign_log
 from .witness_settings import WitnessSetting
 
 _LOOK_SECONDS = 1.0
-_BACKOFF_SECONDS_MAX = 300.0
+_BACKOFF_SECONDS_MAX = 60.0
 _END_SECONDS = 5.0  # that the end of the process waits for the last cosignatures
 # A cosignature tells that its checkpoint was the newest at that time. `verify --policy` holds the
 # times of later leaves against it, so no checkpoint is sent that lags further behind than this.
-UNSIGNED_SECONDS_MAX = 120.0
+UNCOVERED_SECONDS_MAX = 120.0
+_SKEW_SECONDS_MAX = 60  # of the 300 that `verify --policy` tolerates
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +69,43 @@ class _Counts:
     )
 
 
+class Sizes:
+    """How large each log was some minutes ago, as far as was looked. Thread-safe."""
+
+    def __init__(
+        self,
+        status: Callable[[], LedgerStatus],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._status = status
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked = clock()
+        now = status()
+        self.writer = now.writer
+        # Moments and sizes from then on. What was replayed at the start may be of any age.
+        self._seen = {
+            tenant: deque([(float("-inf"), one.size)]) for tenant, one in now.tenants.items()
+        }
+
+    def look(self) -> list[str]:
+        """Look at the ledger; the tenants that have a log."""
+        with self._lock:
+            before, self._looked = self._looked, self._clock()
+            for tenant, one in self._status().tenants.items():
+                seen = self._seen.setdefault(tenant, deque([(float("-inf"), 0)]))
+                if one.size != seen[-1][1]:
+                    seen.append((before, one.size))  # it came after the look before
+                while len(seen) > 1 and seen[1][0] <= self._looked - UNCOVERED_SECONDS_MAX:
+                    seen.popleft()
+            return list(self._seen)
+
+    def is_recent(self, tenant: str, size: int) -> bool:
+        """Whether so many leaves are all but the last two minutes' of the log."""
+        with self._lock:
+            return size >= self._seen[tenant][0][1]
+
+
 class _Sender:
     """One witness, on a thread of its own."""
 
@@ -74,20 +113,18 @@ class _Sender:
         self,
         setting: WitnessSetting,
         store: Path,
-        status: Callable[[], LedgerStatus],
+        sizes: Sizes,
         stopping: threading.Event,
     ) -> None:
         self.name = setting.name
         self._client = WitnessClient(setting)
         self._store = store
-        self._status = status
+        self._sizes = sizes
         self._stopping = stopping
         self._logs: dict[str, _Log] = {}
         self._counts = _Counts()
         self._failures = 0
         self._next_try = 0.0
-        # What was replayed at the start is older than it looks: only checkpoints over it are sent.
-        self._at_start = {tenant: one.size for tenant, one in status().tenants.items()}
         self.thread = threading.Thread(
             target=self._run, name=f"intentproof-witness-{setting.name}", daemon=True
         )
@@ -120,14 +157,13 @@ class _Sender:
             _log.error("witness_round_failed", exc_info=error)
 
     def _round(self, *, final: bool) -> None:
-        status = self._status()
-        for tenant, one in status.tenants.items():
+        for tenant in self._sizes.look():
             now = time.monotonic()
             if now < self._next_try:
                 return
             state = self._logs.setdefault(tenant, _Log())
-            if (now >= state.next_try or final) and one.unsigned_seconds <= UNSIGNED_SECONDS_MAX:
-                self._look(WitnessedLog.of(self._store, tenant, status.writer), state)
+            if now >= state.next_try or final:
+                self._look(WitnessedLog.of(self._store, tenant, self._sizes.writer), state)
 
     def _look(self, one: WitnessedLog, state: _Log) -> None:
         seen = stamp_of(one.newest_path)
@@ -135,9 +171,9 @@ class _Sender:
             return
         try:
             size = one.newest_size()
-            if size < self._at_start.get(one.tenant, 0):
-                return
             state.is_waiting = True
+            if not self._sizes.is_recent(one.tenant, size):
+                return  # the next checkpoint is due
             time_s = cosign_log(self._client, one, old_size=state.known_size, size=size)
         except WitnessFailed as error:
             self._failed(one, state, error.reason, error)
@@ -151,6 +187,19 @@ class _Sender:
             self._counts.last_s = max(self._counts.last_s, time_s)
             self._failures, self._next_try = 0, 0.0
             self._logs[one.tenant] = _Log(seen=seen, known_size=size)
+            self._compare_clocks(time_s)
+
+    def _compare_clocks(self, time_s: int) -> None:
+        """Tell of a clock by which the times in the log would look forged."""
+        skew_s = round(time.time()) - time_s
+        if abs(skew_s) > _SKEW_SECONDS_MAX:
+            log(
+                _log,
+                logging.WARNING,
+                "clock_differs_from_witness",
+                witness=self.name,
+                seconds=skew_s,
+            )
 
     def _failed(self, one: WitnessedLog, state: _Log, reason: str, error: Exception) -> None:
         self._counts.failures[reason] += 1
@@ -184,7 +233,8 @@ class Cosigning:
         status: Callable[[], LedgerStatus],
     ) -> None:
         self._stopping = threading.Event()
-        self._senders = [_Sender(one, store, status, self._stopping) for one in settings]
+        sizes = Sizes(status)
+        self._senders = [_Sender(one, store, sizes, self._stopping) for one in settings]
 
     def start(self) -> None:
         """Begin to send."""

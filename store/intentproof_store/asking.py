@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .errors import Held, HomeInvalid, LedgerBehind, RequestInvalid, StoreMissing, TenantInvalid
+from .hotlog import set_aside_files
 from .layout import check_tenant
 from .ordering import order
 from .present import shown
@@ -90,6 +91,13 @@ def reader_of(args: argparse.Namespace) -> Reader:
     for problem in reader.problems:
         say(f"left out: {problem.path}: {problem.message} ({problem.code})")
     return reader
+
+
+def tell_set_aside(args: argparse.Namespace, writer: str) -> None:
+    """Say that what a damaged hot log left goes too: nobody can tell what is in it."""
+    files = set_aside_files(args.hot, writer)
+    if files:
+        say(f"{many(len(files), 'file')} of damaged hot bytes in {files[0].parent} go too")
 
 
 def confirmed(asked: Asked, question: str) -> bool:

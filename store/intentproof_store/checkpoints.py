@@ -7,7 +7,7 @@ from .durable import create_file, write_file
 from .errors import NoteInvalid, StoreError
 from .identity import Identity, remember_checkpoints
 from .layout import Layout, parse_checkpoint
-from .note import Checkpoint, open_note, parse_checkpoint_text, read_checkpoint, sign_note
+from .note import Checkpoint, open_note, parse_checkpoint_text, read_checkpoint
 
 
 def checkpoint_sizes(folder: Path) -> list[int]:
@@ -37,12 +37,12 @@ class Signer:
         origin = self._identity.origin(tenant)
         checkpoint = Checkpoint(origin, size, root)
         folder = self._layout.log(tenant, self._identity.writer)
-        raw = sign_note(checkpoint.text(), name=origin, key=self._identity.signing_key)
+        raw = self._identity.sign(checkpoint.text(), tenant)
         path = folder / f"checkpoint.{size}"
         if not create_file(path, raw):
             raw = path.read_bytes()
             try:
-                text = open_note(raw, [self._identity.verifier_key(tenant)])[0].text
+                text = open_note(raw, self._identity.verifier_keys(tenant))[0].text
             except NoteInvalid as error:
                 raise StoreError(f"{path} is not ours: {error}") from error
             if parse_checkpoint_text(text) != checkpoint:

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ from .errors import StoreError
 from .hotlog import FrameRef
 from .identity import Identity
 from .layout import Layout, SegmentName
-from .merkle import HASH_BYTES
+from .merkle import HASH_BYTES, leaf_hash
 from .sameness import Generation
 from .segment_notes import put_segment_note
 from .segments import write_segment
@@ -42,19 +43,22 @@ _PIECE_SECONDS = 0.02  # of work after which requests come first
 
 @dataclass(frozen=True)
 class CheckpointJob:
-    """Sign a checkpoint over the first `end` leaves. `hashes`: leaf hashes since the last job."""
+    """Sign a checkpoint over the first `end` leaves. `leaves`: those since the last job.
+
+    They are frames, which are read again, and the hashes of leaves that were lost, from tiles.
+    """
 
     tenant: str
-    hashes: bytes
+    leaves: tuple[FrameRef | bytes, ...]
     end: int
 
 
 @dataclass(frozen=True)
 class SealJob:
-    """Seal these frames, the log's next ones. `hashes`: leaf hashes since the last job."""
+    """Seal these frames, the log's next ones. `leaves` as for a checkpoint."""
 
     tenant: str
-    hashes: bytes
+    leaves: tuple[FrameRef | bytes, ...]
     end: int
     refs: tuple[FrameRef, ...]
     generation: Generation
@@ -195,11 +199,27 @@ class Clerk:
     def _sign(self, job: CheckpointJob | SealJob) -> None:
         tree = self._trees[job.tenant]
         if tree.size < job.end:  # else an earlier try got this far
-            if tree.size + len(job.hashes) // HASH_BYTES != job.end:
+            hashed = self._hash_again(job.leaves)
+            if tree.size + len(hashed) // HASH_BYTES != job.end:
                 raise StoreError(f"leaves before {job.end} of {job.tenant} are not sealed yet")
-            tree.extend(job.hashes, rest=self.rest)
+            tree.extend(hashed, rest=self.rest)
         tree.write_partial()
         self._signer.sign(job.tenant, tree.size, tree.root())
+
+    def _hash_again(self, leaves: Sequence[FrameRef | bytes]) -> bytes:
+        """The hashes of leaves as they stand on the disk, authenticated: of nothing else is a root.
+
+        What memory held of them when they were written may have been wrong by then.
+        """
+        hashed = bytearray()
+        for lost, pieces in groupby(leaves, key=lambda piece: isinstance(piece, bytes)):
+            if lost:
+                hashed += b"".join(piece for piece in pieces if isinstance(piece, bytes))
+                continue
+            refs = [piece for piece in pieces if isinstance(piece, FrameRef)]
+            for batch in self._resting(self._read(refs)):
+                hashed += b"".join(map(leaf_hash, batch.column("leaf").to_pylist()))
+        return bytes(hashed)
 
     def _seal(self, job: SealJob) -> Path:
         first, last = job.refs[0].first, job.refs[-1].end - 1

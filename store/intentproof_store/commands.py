@@ -23,6 +23,7 @@ from .errors import (
 )
 from .formats import FORMATS
 from .layout import check_tenant
+from .life_commands import register_life
 from .logs import list_logs, log_keys
 from .lookups import Told, read_trace_id, told_of_correlation, told_of_trace
 from .present import document, item, lines, shown, trace_lines
@@ -65,6 +66,7 @@ def _register_log(subparsers: Any) -> None:
     key.add_argument("--tenant", help="of this tenant's logs only")
     key.set_defaults(run=_answering(run_log_key))
     register_consistency(commands)
+    register_life(commands)
 
 
 def _answering(run: Run) -> Run:

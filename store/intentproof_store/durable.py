@@ -122,6 +122,18 @@ def move_into_place(finished: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def replace_secret(finished: Path, path: Path) -> None:
+    """Move a file over another, whose bytes are then overwritten. Blocks on the disk.
+
+    A file system that copies on writing, or a disk that levels wear, may keep them nevertheless.
+    """
+    with path.open("r+b") as old:
+        move_into_place(finished, path)
+        old.write(bytes(os.fstat(old.fileno()).st_size))
+        old.flush()
+        os.fsync(old.fileno())
+
+
 def clear_asides(folder: Path, *, below: bool) -> None:
     """Delete what a kill left half written in a folder, and below; nobody may be writing there."""
     for path in folder.rglob(".*") if below else folder.glob(".*"):

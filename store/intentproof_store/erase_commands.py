@@ -17,6 +17,7 @@ from .asking import (
     many,
     reader_of,
     say,
+    tell_set_aside,
 )
 from .errors import RequestInvalid
 from .examination import check_free
@@ -64,10 +65,12 @@ def run_erase(args: argparse.Namespace) -> int:
     writer = own_writer(args.home)
     asked = Asked.of(args)
     with reader_of(args) as reader:
-        found, aside = _found(reader, args)
+        found, aside = reader.steadily(lambda: _found(reader, args))
         mine = found.pop(writer, Found())
-        check_free(reader, args.tenant, writer, mine.ranges)
+        reader.steadily(lambda: check_free(reader, args.tenant, writer, mine.ranges))
     _tell(args, mine, found)
+    if mine.indexes:
+        tell_set_aside(args, writer)
     left = _tell_aside(aside) | any(log.indexes for log in found.values())
     if args.dry_run or not mine.indexes:
         return PARTLY if left else OK
@@ -123,13 +126,13 @@ def _quarantined(reader: Reader, store: Path, tenant: str, given: str) -> Select
 
 
 def _tell(args: argparse.Namespace, mine: Found, others: Selection) -> None:
-    half = "payload and context" if args.all else "payload"
+    half = "their payload and context" if args.all else "their payload"
     if mine.quarantined:
         say(f"{mine.quarantined} quarantined: its bytes go")
     elif mine.indexes:
         say(
             f"{many(mine.events, 'event')} and {many(mine.conflicts, 'conflict')} of "
-            f"{args.tenant}: {half} go; ids, action, status and times stay"
+            f"{args.tenant} lose {half}; ids, action, status and times stay"
         )
     else:
         say("nothing that is not erased matches in the logs that this home writes")

@@ -30,7 +30,7 @@ from .dropping import check_tiles
 from .durable import sync_folder
 from .errors import Held, RequestInvalid
 from .examination import Examined, examine
-from .hotlog import HotLog, NewFrame, hot_files
+from .hotlog import HotLog, NewFrame, hot_files, set_aside_files
 from .identity import Identity
 from .layout import Layout, date_of
 from .logfactory import LogFactory
@@ -38,6 +38,7 @@ from .requests import (
     HOLD,
     Answer,
     Request,
+    clear_answers,
     drop_request,
     put_answer,
     read_request,
@@ -93,6 +94,7 @@ class Fulfilment:
         self._busy = self._closed = False
         self._look_due = 0.0
         self._later: dict[str, float] = {}
+        clear_answers(identity.home)
 
     def poll(self) -> None:
         """Begin with the oldest request, if none is being done. Reads a folder's names."""
@@ -100,7 +102,12 @@ class Fulfilment:
         if self._busy or self._closed or now < self._look_due:
             return
         self._look_due = now + _LOOK_SECONDS
-        for request_id in waiting_requests(self._identity.home):
+        try:
+            waiting = waiting_requests(self._identity.home)
+        except OSError as error:
+            _log.warning("requests cannot be read", extra={"fields": {"reason": str(error)}})
+            return
+        for request_id in waiting:
             if self._later.get(request_id, 0.0) <= now:
                 self._start(request_id)
                 return
@@ -173,13 +180,13 @@ class Fulfilment:
         for detail in request.details():
             maker.add_detail(request.kind, detail)
         refs = self._hands.hot.append([NewFrame(log.tenant, maker.batch(log.size), today)])
-        log.took(refs, maker.hashes)
-        log.last_received_ns = received_ns
+        log.took(refs)
+        log.last_received_ns = max(log.last_received_ns, received_ns)  # a step back is told next
         log.hot_since = log.hot_since or time.monotonic()
 
     def _find(self, work: _Work) -> Then:
         request = work.request  # (4): the jobs before this one sealed and signed the claim
-        keys = [self._identity.verifier_key(request.tenant)]
+        keys = self._identity.verifier_keys(request.tenant)
         segments, _ = find_segments(self._layout, request.tenant, keys=keys)
         work.segments = [
             each
@@ -254,11 +261,11 @@ class Fulfilment:
         left = [path.name for path in work.old_hot if path.exists()]
         if left:
             raise OSError(f"hot files still hold what was to go: {', '.join(left)}")
-        aside = self._settings.hot / self._identity.writer / "set-aside"
-        if aside.is_dir():  # damaged bytes, of which nobody can say what is in them
-            for path in aside.iterdir():
-                path.unlink()
-            sync_folder(aside)
+        aside = set_aside_files(self._settings.hot, self._identity.writer)
+        for path in aside:  # damaged bytes, of which nobody can say what is in them
+            path.unlink()
+        if aside:
+            sync_folder(aside[0].parent)
         self._answer(work.request, Answer("done", rows=work.rows, segments=work.done))
 
     def _answer(self, request: Request, answer: Answer) -> None:

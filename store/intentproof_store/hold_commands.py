@@ -99,7 +99,7 @@ def run_place(args: argparse.Namespace) -> int:
     ranges, others = Ranges(), False
     if args.event or args.correlation:
         with reader_of(args) as reader:
-            found = _found(reader, args)
+            found = reader.steadily(lambda: _found(reader, args))
         mine = found.pop(writer, Found())
         ranges, others = mine.ranges, _tell(mine, found)
         if not ranges:

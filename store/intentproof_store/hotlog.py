@@ -19,6 +19,7 @@ from .frames import Damage, Frame, encode_frame, own_rows, read_frame, scan, wri
 _SUFFIX = ".frames"
 _RECOVERED = f"-r{_SUFFIX}"
 _UNFINISHED = ".unfinished"
+_SET_ASIDE = "set-aside"
 FILE_BYTES = 64 << 20
 _RUN_BYTES = 4 << 20  # frames that are read at a time
 
@@ -57,6 +58,12 @@ def hot_files(hot: Path, writer: str) -> list[Path]:
     found = sorted(folder.glob(f"*{_SUFFIX}"), key=_order) if folder.is_dir() else []
     recovered = [at for at, path in enumerate(found) if path.name.endswith(_RECOVERED)]
     return found[recovered[-1] :] if recovered else found
+
+
+def set_aside_files(hot: Path, writer: str) -> list[Path]:
+    """Files that recovery moved out of a writer's sequence, for people to look at."""
+    folder = hot / writer / _SET_ASIDE
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _order(path: Path) -> tuple[str, bool]:
@@ -139,6 +146,10 @@ class HotLog:
     def next_number(self) -> int:
         """The number that the next frame will have."""
         return self._number
+
+    def is_open(self, ref: FrameRef) -> bool:
+        """Whether the frame stands in the file that grows, which stays whatever is released."""
+        return ref.path == self._path
 
     def append(self, frames: Sequence[NewFrame]) -> list[FrameRef]:
         """Write frames and fsync once. On OSError nothing of them stays in the file."""
@@ -248,7 +259,7 @@ class HotLog:
 
     def set_aside(self, paths: Sequence[Path]) -> None:
         """Move files out of the sequence, for people to look at."""
-        folder = self._folder / "set-aside"
+        folder = self._folder / _SET_ASIDE
         for path in paths:
             make_folder(folder)
             path.rename(_free_name(folder / path.name))

@@ -21,9 +21,10 @@ from intentproof_schemas import WRITER
 
 from .durable import create_file, write_file
 from .errors import HomeInvalid, NoteInvalid
-from .note import Checkpoint, VerifierKey, read_checkpoint
+from .note import Checkpoint, VerifierKey, read_checkpoint, sign_note
 
 _HOT_KEY_BYTES = 32
+NEXT_KEY = "signing.key.next"  # there while the key is being rotated
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Identity:
     former_writer: str | None
     signing_key: Ed25519PrivateKey
     hot_key: bytes
+    next_key: Ed25519PrivateKey | None = None
 
     def origin(self, tenant: str) -> str:
         """The name of this writer's log of a tenant, and of the key that signs it."""
@@ -45,6 +47,26 @@ class Identity:
         """The public key under the log's name."""
         return VerifierKey(self.origin(tenant), self.signing_key.public_key().public_bytes_raw())
 
+    def next_verifier_key(self, tenant: str) -> VerifierKey | None:
+        """The public key that is to follow, while keys are being rotated."""
+        if self.next_key is None:
+            return None
+        return VerifierKey(self.origin(tenant), self.next_key.public_key().public_bytes_raw())
+
+    def verifier_keys(self, tenant: str) -> list[VerifierKey]:
+        """Every key that signed this log: the present one, and those before it."""
+        origin = self.origin(tenant)
+        earlier = [key for key in trusted_keys(self.home) if key.name == origin]
+        return list(dict.fromkeys((self.verifier_key(tenant), *earlier)))
+
+    def sign(self, text: str, tenant: str) -> bytes:
+        """A note over `text` by this writer's key, and while keys are rotated by the next, too."""
+        raw = sign_note(text, name=self.origin(tenant), key=self.signing_key)
+        if self.next_key is None:
+            return raw
+        also = sign_note(text, name=self.origin(tenant), key=self.next_key)
+        return raw + also.removeprefix(f"{text}\n".encode())
+
 
 def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Identity:
     """Read the identity of `home`, or make one where there is none; `new_writer` makes a new id.
@@ -53,23 +75,30 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     writer = read_writer(home)
+    if new_writer:  # its logs have one key from their first leaf on
+        (home / NEXT_KEY).unlink(missing_ok=True)
     if new_writer or writer is None:
         if writer is not None:
             write_file(home / "former-writer", f"{writer}\n".encode(), mode=0o600)
         writer = _new_writer_id()
         write_file(home / "writer", f"{writer}\n".encode(), mode=0o600)
     if not (home / "signing.key").exists():
-        pem = Ed25519PrivateKey.generate().private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-        )
-        create_file(home / "signing.key", pem, mode=0o600)
+        create_file(home / "signing.key", new_key_pem(), mode=0o600)
     if not (home / "hot.key").exists():
         create_file(home / "hot.key", secrets.token_bytes(_HOT_KEY_BYTES), mode=0o600)
     hot_key = read_hot_key(home)
     if hot_key is None:
         raise HomeInvalid(f"{home / 'hot.key'} cannot be read")
     former = _read_writer(home / "former-writer")
-    return Identity(home, log_name, writer, former, _read_signing_key(home), hot_key)
+    next_key = _read_signing_key(home / NEXT_KEY) if (home / NEXT_KEY).exists() else None
+    signing_key = _read_signing_key(home / "signing.key")
+    return Identity(home, log_name, writer, former, signing_key, hot_key, next_key)
+
+
+def new_key_pem() -> bytes:
+    """A new Ed25519 key, PKCS#8 PEM."""
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def read_writer(home: Path) -> str | None:
@@ -95,8 +124,7 @@ def _new_writer_id() -> str:
     return f"{host if host[:1].isalpha() else 'w'}-{secrets.token_hex(4)}"
 
 
-def _read_signing_key(home: Path) -> Ed25519PrivateKey:
-    path = home / "signing.key"
+def _read_signing_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
@@ -166,3 +194,28 @@ def remember_checkpoints(home: Path, notes: dict[str, bytes]) -> None:
     """Replace `last-checkpoint` by these signed notes, by origin. Blocks on the disk."""
     lines = json.dumps([notes[origin].decode() for origin in sorted(notes)], ensure_ascii=False)
     write_file(home / "last-checkpoint", lines.encode(), mode=0o600)
+
+
+def log_name_of(home: Path) -> str | None:
+    """The name under which this home's writer signs; None where it has no log yet."""
+    writer = read_writer(home)
+    parts = (key.name.rsplit("/", 2) for key in trusted_keys(home))
+    return next((name for name, _, of in parts if of == writer), None)
+
+
+def remember_stop(home: Path, now_ns: int) -> None:
+    """Note that this writer stops of its own will, and when. Blocks on the disk."""
+    write_file(home / "stopped", f"{now_ns}\n".encode(), mode=0o600)
+
+
+def take_stop(home: Path) -> int | None:
+    """When this writer stopped, None where it did not by itself; asked once. Raises HomeInvalid."""
+    path = home / "stopped"
+    try:
+        stopped_ns = int(path.read_text("ascii"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise HomeInvalid(f"{path} cannot be read, delete it: {error}") from error
+    path.unlink()
+    return stopped_ns

@@ -59,12 +59,11 @@ class EventTexts:
 
 @dataclass(frozen=True)
 class Leaves:
-    """The leaves of a batch of events, with their salts and leaf hashes, one after the other."""
+    """The leaves of a batch of events, with their salts."""
 
     context_salt: pa.Array
     payload_salt: pa.Array
     leaf: pa.Array
-    hashes: bytes
 
 
 def event_texts(events: pa.RecordBatch) -> EventTexts:
@@ -126,9 +125,7 @@ def make_leaves(
     longest = int((ends[1:] - ends[:-1]).max())
     if longest > LEAF_BYTES_MAX:
         raise LeafInvalid(f"a leaf of {longest} bytes, the limit is {LEAF_BYTES_MAX}")
-    sha256 = hashlib.sha256
-    hashes = b"".join([sha256(b"\x00" + each).digest() for each in leaf.to_pylist()])
-    return Leaves(context_salt, payload_salt, leaf, hashes)
+    return Leaves(context_salt, payload_salt, leaf)
 
 
 def _leaf_pieces(pieces: dict[str, Piece]) -> list[Piece]:

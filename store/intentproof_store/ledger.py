@@ -4,35 +4,36 @@ One thread writes. It takes what waits, decides what is new, appends one frame a
 once, and only then completes the futures (group commit). Sealing and signing happen behind it.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 from intentproof_schemas import ExecutionEvent
 
 from .arrivals import Arrivals, Submission
 from .events import checked_events, event_columns
-from .layout import check_tenant
+from .identity import remember_stop
+from .layout import Layout, check_tenant
 from .quarantine import Undecodable
 from .recovery import Recovered, recover
+from .rotation import finish_rotation, is_rotating, tell_rotation
 from .settings import LedgerSettings
 from .tenantlog import Appended, Arrival
 from .writer import Writer
 
+_log = logging.getLogger("intentproof.store")
 _BATCH_OVERHEAD = 8_192  # bytes that a waiting batch costs beside its columns
 
 
 @dataclass(frozen=True)
 class TenantStatus:
-    """One log in numbers, since this process started but for size and rows.
-
-    `unsigned_seconds` is the age of what has waited longest for a checkpoint, 0 where nothing does.
-    """
+    """One log in numbers, since this process started but for size and rows."""
 
     size: int
     hot_rows: int
@@ -41,7 +42,6 @@ class TenantStatus:
     duplicates: int
     conflicts: int
     quarantined: int
-    unsigned_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Ledger:
         self._lock = recovered.lock
         self._factory = recovered.factory
         self._hot = recovered.hot
-        self._writer_id = recovered.identity.writer
+        self._identity = recovered.identity
+        self._clock_ns = clock_ns
         self._arrivals = Arrivals(bytes_max=settings.queue_bytes)
         self._writer = Writer(settings, recovered, clock_ns=clock_ns, arrivals=self._arrivals)
         self._thread = threading.Thread(
@@ -94,9 +95,19 @@ class Ledger:
     ) -> "Ledger":
         """Recover what is on disk and begin to write. Blocks until recovery is done.
 
-        Raises LedgerLocked where another process holds this writer, LedgerBehind where the store
-        holds less than this writer signed, HomeInvalid and StoreError for damaged files.
+        A rotation of the key that was begun is carried out first. Raises LedgerLocked where another
+        process holds this writer, LedgerBehind where the store holds less than this writer signed,
+        HomeInvalid and StoreError for damaged files.
         """
+        if is_rotating(settings.home) and not settings.new_writer:
+            with cls._open(settings, clock_ns) as ledger:  # which signs with both keys
+                identity = ledger._identity  # noqa: SLF001 - of this class
+                tell_rotation(identity, ledger._writer.logs, ledger.tell)  # noqa: SLF001
+            finish_rotation(Layout(settings.store), identity)
+        return cls._open(settings, clock_ns)
+
+    @classmethod
+    def _open(cls, settings: LedgerSettings, clock_ns: Callable[[], int]) -> "Ledger":
         recovered = recover(settings, clock_ns=clock_ns)
         ledger = cls(settings, recovered, clock_ns)
         ledger._writer.clerk.start()
@@ -129,6 +140,17 @@ class Ledger:
         self._arrivals.submit(Submission(tenant, Arrival(columns, undecodable), weight, future))
         return future
 
+    def tell(self, tenant: str, kind: str, detail: dict[str, Any]) -> "Future[Appended]":
+        """Append a leaf of a kind that has only a detail; as `append`, for what is no event.
+
+        The future completes when the leaf is fsynced; a checkpoint covers it when one is due.
+        """
+        check_tenant(tenant)
+        future: Future[Appended] = Future()
+        arrival = Arrival(event_columns([]), told=((kind, detail),))
+        self._arrivals.submit(Submission(tenant, arrival, _BATCH_OVERHEAD, future))
+        return future
+
     def status(self) -> LedgerStatus:
         """The ledger in numbers. Never blocks on the disk."""
         writer = self._writer
@@ -143,13 +165,12 @@ class Ledger:
                 duplicates=log.totals.duplicates,
                 conflicts=log.totals.conflicts,
                 quarantined=log.totals.quarantined,
-                unsigned_seconds=_age(now, [writer.clerk.oldest_job, log.unsigned_since]),
             )
             for tenant, log in logs.items()
         }
-        fault = writer.fault or writer.clerk.fault
+        fault = writer.fault or writer.clerk.fault or writer.rounds.fault
         return LedgerStatus(
-            writer=self._writer_id,
+            writer=self._identity.writer,
             tenants=tenants,
             queued=self._arrivals.submissions,
             queued_bytes=self._arrivals.bytes,
@@ -179,7 +200,13 @@ class Ledger:
         self._writer.finish()
         self._hot.close()
         self._factory.close()
-        self._lock.close()
+        try:
+            remember_stop(self._identity.home, self._clock_ns())
+        except OSError as error:
+            fields = {"reason": str(error)}
+            _log.warning("the next start will tell of a kill", extra={"fields": fields})
+        finally:
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self

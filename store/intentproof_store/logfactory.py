@@ -15,15 +15,17 @@ from .errors import LedgerBehind, NoteInvalid, StoreError
 from .hotlog import HotLog, NewFrame
 from .identity import Identity, trust
 from .layout import Layout, date_of
-from .lookup import SegmentLookUp, quarantine_details
+from .lookup import SegmentLookUp, details_of
 from .merkle import leaf_hash
 from .note import open_note, parse_checkpoint_text, read_checkpoint
 from .quarantine import Quarantine
+from .roster import Roster
 from .rows import RowMaker
 from .sameness import Sameness
 from .segments import Segment
 from .settings import LedgerSettings
-from .tenantlog import TenantLog
+from .silence import interval_ms
+from .tenantlog import KEPT_KINDS, TenantLog
 from .tree import TileTree
 
 
@@ -65,10 +67,14 @@ class LogFactory:
         """A new log with its genesis leaf, durable and not signed yet."""
         log, tree = self.blank(tenant, date_of(received_ns))
         maker = RowMaker(tenant, self._identity.writer, received_ns)
-        maker.add_detail("genesis", self._genesis(tenant))
+        genesis = self._genesis(tenant)
+        maker.add_detail("genesis", genesis)
         refs = hot.append([NewFrame(tenant, maker.batch(0), log.day)])
-        log.unsigned_genesis = maker.hashes
-        log.took(refs, log.unsigned_genesis)
+        (written,) = hot.read(refs)  # what is signed is what stands on the disk
+        log.unsigned_genesis = leaf_hash(written.column("leaf")[0].as_py())
+        log.took(refs)
+        log.last_received_ns = received_ns
+        log.learn(0, "genesis", orjson.dumps(genesis).decode())
         return log, tree
 
     def sign_genesis(self, log: TenantLog) -> None:
@@ -90,6 +96,7 @@ class LogFactory:
     def _genesis(self, tenant: str) -> dict[str, Any]:
         detail: dict[str, Any] = {
             "checkpoint_interval_ms": round(self._settings.checkpoint_seconds * 1000),
+            "heartbeat_interval_ms": interval_ms(self._settings.heartbeat_seconds),
             "log_key": self._identity.verifier_key(tenant).vkey(),
         }
         former = self._former.get(tenant)
@@ -110,6 +117,7 @@ class LogFactory:
                 self._layout.quarantine(tenant),
                 aside=self._layout.unfinished_quarantine(tenant, self._identity.writer),
             ),
+            roster=Roster(self._identity.writer),
             size=0,
             day=day,
         )
@@ -122,7 +130,8 @@ class LogFactory:
         for segment in segments:
             log.sameness.add_segments(segment.day, [segment.path])
             log.sealed_rows += segment.name.rows
-        log.quarantine.learn(quarantine_details([segment.path for segment in segments]))
+        for told in details_of([segment.path for segment in segments], KEPT_KINDS):
+            log.learn(*told)
         if segments:
             log.size = segments[-1].name.last + 1
             log.last_received_ns = _last_received_ns(segments[-1])
@@ -162,7 +171,7 @@ class LogFactory:
         """The root that this writer signed at that size. Raises StoreError."""
         path = self._layout.log(tenant, self._identity.writer) / f"checkpoint.{size}"
         try:
-            note, _ = open_note(path.read_bytes(), [self._identity.verifier_key(tenant)])
+            note, _ = open_note(path.read_bytes(), self._identity.verifier_keys(tenant))
             return parse_checkpoint_text(note.text).root
         except (OSError, NoteInvalid) as error:
             raise StoreError(f"{path}: {error}") from error

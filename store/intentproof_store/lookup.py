@@ -48,15 +48,15 @@ def segment_ids(path: Path) -> pa.Array:
     return column.drop_null().combine_chunks()
 
 
-def quarantine_details(paths: Sequence[Path]) -> list[str]:
-    """Details of every quarantine leaf in the segments."""
-    found: list[str] = []
+def details_of(paths: Sequence[Path], kinds: Sequence[str]) -> list[tuple[int, str, str]]:
+    """Log index, kind and detail of every leaf of these kinds in the segments."""
+    found: list[tuple[int, str, str]] = []
     for path in paths:
         table = pq.read_table(
             path,
-            columns=["detail"],
-            filters=[("kind", "==", "quarantine")],
+            columns=["log_index", "kind", "detail"],
+            filters=[("kind", "in", list(kinds))],
             partitioning=None,
         )
-        found.extend(table.column(0).to_pylist())
+        found.extend(zip(*(column.to_pylist() for column in table.columns), strict=True))
     return found

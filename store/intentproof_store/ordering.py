@@ -1,5 +1,6 @@
 """Putting a request to whoever holds the store, or doing it where nobody does."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,26 +56,30 @@ def order(
 ) -> Answer | None:
     """Have a request carried out; the answer, or None if none came in time. Blocks.
 
-    Where a receiver holds the store, it does so between its other work; else this process opens the
-    store and does it. Without an answer the request stands, and is done as soon as somebody can.
+    Where a receiver holds the store, it does it between its other work, or the next one does: this
+    process never takes the store from one that is being started anew. Where nobody holds it, this
+    process opens it. Without an answer the request stands, and is done as soon as somebody can.
     """
+    _check_user(home)
     deadline = time.monotonic() + seconds_max
     put_request(home, request)
-    while time.monotonic() < deadline:
-        try:
-            ledger = Ledger.open(_settings(store, home, hot))
-        except LedgerLocked:
-            waiting()
-            answer = _await(home, request.id, min(deadline, time.monotonic() + 5.0))
-        except BaseException:
-            drop_request(home, request.id)  # nobody can do it, and nothing was claimed
-            raise
-        else:
-            with ledger:
-                answer = _await(home, request.id, deadline)
-        if answer is not None:
-            return answer
-    return None
+    try:
+        ledger = Ledger.open(_settings(store, home, hot))
+    except LedgerLocked:
+        waiting()
+        return _await(home, request.id, deadline)
+    except BaseException:
+        drop_request(home, request.id)  # nobody can do it, and nothing was claimed
+        raise
+    with ledger:
+        return _await(home, request.id, deadline)
+
+
+def _check_user(home: Path) -> None:
+    """What somebody else writes into `--home` and the store, their owner could not read."""
+    owner = home.stat().st_uid
+    if owner != os.geteuid():
+        raise RequestInvalid(f"{home} belongs to user {owner}: run this as that user")
 
 
 def _await(home: Path, request_id: str, deadline: float) -> Answer | None:

@@ -6,10 +6,10 @@ nothing is seen twice. A reader shows what was acknowledged when it was opened o
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import duckdb
 
@@ -21,6 +21,8 @@ from .identity import read_hot_key, trusted_keys
 from .layout import Layout, check_tenant
 from .segments import Segment, SegmentProblem, find_segments
 
+Answer = TypeVar("Answer")
+_TRIES_MAX = 5  # segments may be revised or dropped one after the other
 # Of a path's `name=value` folders, DuckDB lets these take the place of a segment's columns.
 _PATH_NAMES = frozenset((*COLUMNS, "tenant", "date"))
 _ROWS_AT_ONCE = 1_000
@@ -98,11 +100,16 @@ class Reader:
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The answer to a query of ours, as dicts; after a `refresh` if a file went meanwhile."""
-        try:
-            return self._engine.rows(query, values)
-        except duckdb.IOException:
-            self.refresh()
-            return self._engine.rows(query, values)
+        return self.steadily(lambda: self._engine.rows(query, values))
+
+    def steadily(self, ask: Callable[[], Answer]) -> Answer:
+        """What `ask` returns, which is asked anew, after a `refresh`, if a file went meanwhile."""
+        for _ in range(_TRIES_MAX - 1):
+            try:
+                return ask()
+            except duckdb.IOException:
+                self.refresh()
+        return ask()
 
     def stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
         """The answer to a query of ours as it comes. Raises QueryFailed where it breaks off."""

@@ -19,13 +19,14 @@ from .clerk import SealJob
 from .durable import clear_asides, make_folder
 from .errors import LedgerBehind
 from .hotlog import HotLog, clear_unfinished
-from .identity import Identity, last_checkpoints, load_identity
+from .identity import Identity, last_checkpoints, load_identity, take_stop
 from .layout import Layout, date_of
 from .lock import WriterLock
 from .logfactory import LogFactory, Replay
 from .replay import Replayer
 from .segments import Segment, find_segments
 from .settings import LedgerSettings
+from .silence import restart_of
 from .standing import check_log_name
 from .tenantlog import TenantLog
 from .tree import TileTree
@@ -108,6 +109,9 @@ def _recover(
     replayer.settle(hot, now_ns)  # (5)
     for tenant, replay in replays.items():
         replay.log.checkpoint_size = max(checkpoint_sizes(layout.log(tenant, identity.writer)))
+    stopped_ns = take_stop(identity.home)
+    for replay in replays.values():
+        replay.log.restart = restart_of(replay.log.last_received_ns, now_ns, stopped_ns)
     return Recovered(
         layout=layout,
         identity=identity,
@@ -151,7 +155,7 @@ def _clear_unfinished(settings: LedgerSettings, layout: Layout, writer: str) -> 
 
 
 def _segments_of(layout: Layout, tenant: str, identity: Identity) -> list[Segment]:
-    keys = [identity.verifier_key(tenant)]
+    keys = identity.verifier_keys(tenant)
     segments, problems = find_segments(layout, tenant, keys=keys)
     for problem in problems:
         _log.warning(

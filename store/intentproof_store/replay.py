@@ -25,9 +25,11 @@ from .logfactory import LogFactory, Replay
 from .merkle import leaf_hash
 from .rowcheck import check_batch
 from .rows import RowMaker
+from .tenantlog import KEPT_KINDS
 from .tree import TileTree, tile_hashes
 
 _log = logging.getLogger("intentproof.store")
+_TOLD = ("log_index", "kind", "detail")
 
 
 class Replayer:
@@ -142,7 +144,7 @@ class Replayer:
         signed = max(checkpoint_sizes(folder), default=0)
         hole_end = max(size, min(signed, first))
         if hole_end > size:
-            replay.log.hashes += self._signed_hashes(tenant, size, hole_end, signed)
+            replay.log.unsigned.append(self._signed_hashes(tenant, size, hole_end, signed))
             replay.log.size = hole_end
         replay.lost.append((size, first))
         return first - hole_end
@@ -169,14 +171,14 @@ class Replayer:
     def _take(self, replay: Replay, ref: FrameRef, batch: pa.RecordBatch, shift: int) -> None:
         if not replay.log.refs:
             replay.log.day = ref.day
-        hashes = [leaf_hash(leaf) for leaf in batch.column("leaf").to_pylist()]
         if ref.first == 0:
-            replay.log.unsigned_genesis = hashes[0]
-        replay.log.took([ref], b"".join(hashes))
+            replay.log.unsigned_genesis = leaf_hash(batch.column("leaf")[0].as_py())
+        replay.log.took([ref])
         if shift:
             self._shifts[ref] = shift
-        quarantined = batch.filter(pc.equal(batch.column("kind"), "quarantine"))
-        replay.log.quarantine.learn(quarantined.column("detail").to_pylist())
+        kept = batch.filter(pc.is_in(batch.column("kind"), value_set=pa.array(KEPT_KINDS)))
+        for told in zip(*(kept.column(name).to_pylist() for name in _TOLD), strict=True):
+            replay.log.learn(*told)
         replay.log.sameness.restore(batch)
         replay.log.last_received_ns = batch.column("received_ns")[-1].as_py()
 
@@ -204,14 +206,20 @@ class Replayer:
 
     def _rewrite(self, hot: HotLog, old: list[Path]) -> None:
         refs = list(self._refs())
-        moved = dict(
+        moved: dict[FrameRef | bytes, FrameRef] = dict(
             zip(refs, hot.replace_all(map(self._again, refs, [hot] * len(refs)), old), strict=True)
         )
         for replay in self._replays.values():
             replay.jobs = [
-                replace(job, refs=tuple(moved[ref] for ref in job.refs)) for job in replay.jobs
+                replace(
+                    job,
+                    refs=tuple(moved[ref] for ref in job.refs),
+                    leaves=tuple(moved.get(piece, piece) for piece in job.leaves),
+                )
+                for job in replay.jobs
             ]
             replay.log.refs = [moved[ref] for ref in replay.log.refs]
+            replay.log.unsigned = [moved.get(piece, piece) for piece in replay.log.unsigned]
 
     def _again(self, ref: FrameRef, hot: HotLog) -> NewFrame:
         (batch,) = hot.read([ref])
@@ -238,7 +246,7 @@ class Replayer:
                 },
             )
             refs = hot.append([NewFrame(tenant, maker.batch(replay.log.size), today)])
-            replay.log.took(refs, maker.hashes)
+            replay.log.took(refs)
 
 
 def _ref(path: Path, frame: Frame, batch: pa.RecordBatch, first: int, day: str) -> FrameRef:

@@ -6,6 +6,8 @@ one that opens the store. A request names log indexes only, and nothing of what 
 """
 
 import secrets
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from .ranges import Ranges
 ERASURE, RETENTION, HOLD = "erasure", "retention", "hold"
 LEAVES = "leaves"
 _REQUEST, _ANSWER = ".request", ".answer"
+_ANSWER_SECONDS = 86_400
 _LIST_BYTES_MAX = 16 << 10  # of a leaf's 32 KiB; what is beside the list is under 8
 
 
@@ -132,6 +135,15 @@ def read_request(home: Path, request_id: str) -> Request:
 def drop_request(home: Path, request_id: str) -> None:
     """Take a request back, or away when it is done."""
     (_folder(home) / f"{request_id}{_REQUEST}").unlink(missing_ok=True)
+
+
+def clear_answers(home: Path) -> None:
+    """Delete answers that nobody took for a day: whoever asked is gone."""
+    folder = _folder(home)
+    for path in folder.glob(f"*{_ANSWER}") if folder.is_dir() else ():
+        with suppress(FileNotFoundError):  # it was taken at this moment
+            if time.time() - path.stat().st_mtime > _ANSWER_SECONDS:
+                path.unlink()
 
 
 def put_answer(home: Path, request_id: str, answer: Answer) -> None:

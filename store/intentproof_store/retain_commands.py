@@ -18,6 +18,7 @@ from .asking import (
     many,
     reader_of,
     say,
+    tell_set_aside,
 )
 from .errors import RequestInvalid
 from .examination import check_free
@@ -64,14 +65,15 @@ def run_retain(args: argparse.Namespace) -> int:
         if whole:
             ranges = _old_segments(args, writer, before_ns)
         else:
-            ranges = _old_payloads(reader, args, writer, before_ns)
-        check_free(reader, tenant, writer, ranges, drops_leaves=whole)
+            ranges = reader.steadily(lambda: _old_payloads(reader, args, writer, before_ns))
+        reader.steadily(lambda: check_free(reader, tenant, writer, ranges, drops_leaves=whole))
     others = [each for each in Layout(args.store).writers(tenant) if each != writer]
     if others:
         say(f"not touched, each its own home's to retain: the logs of {', '.join(others)}")
     if not ranges:
         say(f"nothing of {tenant} that this home writes is from before {args.before}")
         return OK
+    tell_set_aside(args, writer)
     if args.dry_run:
         return OK
     if not confirmed(asked, "Drop this for ever? The log will say that it was dropped."):
@@ -101,7 +103,7 @@ def _old_payloads(reader: Reader, args: argparse.Namespace, writer: str, before_
     if not ends:
         return Ranges()
     say(
-        f"{many(found['events'], 'event')} of {args.tenant} with {many(len(kept), 'quarantined')}"
+        f"{many(found['events'], 'event')} of {args.tenant} and {len(kept)} in quarantine,"
         f" received before {args.before}: their inputs, output and error go"
     )
     with reader.cursor() as cursor:

@@ -1,6 +1,5 @@
 """Events to rows and leaves: the columns that a frame and a segment hold. Pure but for salts."""
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +31,6 @@ class RowMaker:
     writer: str
     received_ns: int
     _parts: list[Columns] = field(default_factory=list)
-    _hashes: list[bytes] = field(default_factory=list)
 
     def add_events(self, events: pa.RecordBatch, texts: EventTexts, kinds: Piece) -> None:
         """Add events and conflicts, of which `texts` are the committed members."""
@@ -51,7 +49,6 @@ class RowMaker:
         made["payload_salt"] = leaves.payload_salt
         made["leaf"] = leaves.leaf
         self._parts.append(made)
-        self._hashes.append(leaves.hashes)
 
     def add_numbered(self, events: pa.RecordBatch) -> None:
         """Add leaves that keep one more stream number of each event."""
@@ -78,12 +75,6 @@ class RowMaker:
         made["kind"] = _repeated(kind, len(leaves))
         made["leaf"] = pa.array(leaves, pa.binary())
         self._parts.append(made)
-        self._hashes += [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]
-
-    @property
-    def hashes(self) -> bytes:
-        """The leaf hashes of the rows so far, in one piece."""
-        return b"".join(self._hashes)
 
     def __bool__(self) -> bool:
         return bool(self._parts)

@@ -7,7 +7,7 @@ from .durable import create_file
 from .errors import NoteInvalid, StoreError
 from .identity import Identity
 from .layout import Layout, SegmentName
-from .note import SegmentNote, sign_note
+from .note import SegmentNote
 from .segments import read_segment_note
 
 _REVISIONS_MAX = 1_000_000
@@ -30,7 +30,7 @@ def put_segment_note(
     for rev in range(wanted.rev, _REVISIONS_MAX):
         name = replace(wanted, rev=rev)
         note = SegmentNote(origin, name.first, name.last, rev, size_bytes, digest)
-        raw = sign_note(note.text(), name=origin, key=identity.signing_key)
+        raw = identity.sign(note.text(), tenant)
         path = layout.log(tenant, identity.writer) / name.note()
         if create_file(path, raw) or _says(path, note):
             return name

@@ -3,27 +3,35 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from .clerk import CheckpointJob, SealJob
+from .holes import Holes
 from .hotlog import FrameRef
 from .idtable import Array
 from .leafcolumns import event_texts
 from .quarantine import Quarantine, Undecodable
 from .records import Verdict
+from .roster import ROSTER_KINDS, Roster
 from .rows import RowMaker
 from .sameness import Sameness
+from .silence import SECOND_NS, Restart, step_back
 from .textcolumns import Piece
+
+KEPT_KINDS = (*ROSTER_KINDS, "quarantine")  # whose leaves a log remembers, across restarts too
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What one `append` brought, as columns."""
+    """What one `append` brought, as columns; or leaves that tell something, as kind and detail."""
 
     events: pa.RecordBatch
-    undecodable: Sequence[Undecodable]
+    undecodable: Sequence[Undecodable] = ()
+    told: Sequence[tuple[str, dict[str, Any]]] = ()
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,25 @@ class TenantLog:
     tenant: str
     sameness: Sameness
     quarantine: Quarantine
+    roster: Roster
     size: int
     day: str
     hot_since: float = 0.0
     refs: list[FrameRef] = field(default_factory=list)
     hot_rows: int = 0
     hot_bytes: int = 0
+    quiet: bool = False  # nothing but heartbeats is hot
     sealed_rows: int = 0
-    hashes: bytearray = field(default_factory=bytearray)
+    unsigned: list[FrameRef | bytes] = field(default_factory=list)
     last_received_ns: int = 0
+    last_leaf: float = field(default_factory=time.monotonic)
+    restart: Restart | None = None
+    rounds_due: float = 0.0
+    roster_due: float = 0.0
+    steps_back: int = 0
+    holes: Holes = field(default_factory=Holes)
+    numbered: list[pa.RecordBatch] = field(default_factory=list)
+    telling: list[tuple[str, str]] = field(default_factory=list)
     unsigned_genesis: bytes | None = None
     checkpoint_due: float = 0.0
     checkpoint_size: int = 0
@@ -79,7 +97,22 @@ class TenantLog:
                     quarantined=self._admit_undecodable(maker, arrival.undecodable),
                 )
             )
+            for kind, detail in arrival.told:
+                maker.add_detail(kind, detail)
+                self.telling.append((kind, orjson.dumps(detail).decode()))
         return results
+
+    def learn(self, log_index: int, kind: str, detail: str) -> None:
+        """Take a leaf of KEPT_KINDS that is in the log already."""
+        if kind == "quarantine":
+            self.quarantine.learn([detail])
+        else:
+            self.roster.learn(log_index, kind, detail)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its last leaf says that it ends. It goes on when something arrives."""
+        return self.roster.retired_at == self.size - 1
 
     def _admit_events(
         self, maker: RowMaker, batches: Sequence[pa.RecordBatch], today: str
@@ -90,6 +123,7 @@ class TenantLog:
         events = filled[0] if len(filled) == 1 else pa.concat_batches(filled)
         texts = event_texts(events)
         verdicts = self.sameness.judge(events, texts, today)
+        self.numbered.append(events.select(["stream_id", "sequence"]))
         conflicts = verdicts == Verdict.CONFLICT
         kept = (verdicts == Verdict.NEW) | conflicts
         kinds: Piece = "event"
@@ -112,11 +146,36 @@ class TenantLog:
             maker.add_detail("quarantine", detail)
         return len(kept)
 
-    def commit(self, refs: Sequence[FrameRef], hashes: bytes, results: Sequence[Appended]) -> None:
+    def tell_silence(self, maker: RowMaker, interval_seconds: float) -> bool:
+        """Add the leaves that tell why nothing came before these rows; whether there are any."""
+        told = False
+        stepped = step_back(self.last_received_ns, maker.received_ns)
+        self.steps_back += stepped is not None
+        restart = self.restart.detail(interval_seconds) if self.restart else None
+        for detail in (restart, stepped):
+            if detail is not None:
+                maker.add_detail("gap", detail)
+                told = True
+        return told
+
+    def is_silent(self, interval_seconds: float, *, now: float, now_ns: int) -> bool:
+        """Whether it had no leaf for an interval, by either clock: the wall clock may go back."""
+        passed_ns = now_ns - self.last_received_ns
+        return passed_ns >= interval_seconds * SECOND_NS or now - self.last_leaf >= interval_seconds
+
+    def commit(self, refs: Sequence[FrameRef], results: Sequence[Appended]) -> None:
         """The rows are durable."""
         self.sameness.commit()
         self.quarantine.commit()
-        self.took(refs, hashes)
+        self.took(refs)
+        if refs:
+            self.restart = None  # its leaf stands before these rows
+        for kind, detail in self.telling:
+            self.learn(self.size - 1, kind, detail)
+        self.telling.clear()
+        for numbers in self.numbered:
+            self.holes.see(numbers, self.last_leaf)
+        self.numbered.clear()
         for result in results:
             self.totals = Appended(
                 self.totals.stored + result.stored,
@@ -125,19 +184,22 @@ class TenantLog:
                 self.totals.quarantined + result.quarantined,
             )
 
-    def took(self, refs: Sequence[FrameRef], hashes: bytes) -> None:
-        """Count frames that are durable, and the hashes of their leaves."""
-        if refs and not self.unsigned_since:
-            self.unsigned_since = time.monotonic()
+    def took(self, refs: Sequence[FrameRef]) -> None:
+        """Count frames that are durable."""
+        if refs:
+            self.last_leaf = time.monotonic()
+            self.unsigned_since = self.unsigned_since or self.last_leaf
         for ref in refs:
             self.refs.append(ref)
             self.size = ref.end
             self.hot_rows += ref.rows
             self.hot_bytes += ref.value_bytes
-        self.hashes += hashes
+        self.unsigned += refs
 
     def discard(self) -> None:
         """The rows were refused by the disk."""
+        self.numbered.clear()
+        self.telling.clear()
         self.sameness.discard()
         self.quarantine.discard()
 
@@ -148,9 +210,10 @@ class TenantLog:
             self.sameness.begin(next_day)
             return None
         generation = self.sameness.cut(self.refs[0].day, next_day)
-        job = SealJob(self.tenant, bytes(self.hashes), self.size, tuple(self.refs), generation)
+        job = SealJob(self.tenant, tuple(self.unsigned), self.size, tuple(self.refs), generation)
         self.refs, self.hot_rows, self.hot_bytes, self.hot_since = [], 0, 0, 0.0
-        self.hashes.clear()
+        self.quiet = False
+        self.unsigned.clear()
         self.checkpoint_size = self.size
         self.unsigned_since = 0.0
         self.day = next_day
@@ -160,8 +223,8 @@ class TenantLog:
         """The job that signs all that is durable, or None if that is signed."""
         if self.checkpoint_size == self.size:
             return None
-        job = CheckpointJob(self.tenant, bytes(self.hashes), self.size)
-        self.hashes.clear()
+        job = CheckpointJob(self.tenant, tuple(self.unsigned), self.size)
+        self.unsigned.clear()
         self.checkpoint_size = self.size
         self.unsigned_since = 0.0
         return job

@@ -18,6 +18,7 @@ from .fulfilment import Fulfilment, Hands
 from .hotlog import NewFrame
 from .layout import date_of
 from .recovery import Recovered
+from .rounds import Rounds
 from .rows import RowMaker
 from .settings import LedgerSettings
 from .tenantlog import Appended, TenantLog
@@ -27,7 +28,6 @@ _TICK_SECONDS = 0.25
 _GROUP_BYTES = 32 << 20  # beside the last submission: a frame must stay one that can be read
 _SEALS_MAX = 2  # segments that may wait: what is acknowledged faster than sealed, waits in front
 _SEAL_WAIT_SECONDS = 10.0
-_STEP_BACK_NS = 10**9  # contract §4: a step back of over one second is told in the log
 
 
 class Writer:
@@ -62,6 +62,13 @@ class Writer:
             self.clerk.add_tree(tenant, tree)
         for job in recovered.jobs:
             self.clerk.submit(job)
+        self.rounds = Rounds(
+            settings,
+            recovered.layout,
+            self.logs,
+            clock_ns=clock_ns,
+            append=self._append_told,
+        )
         self._fulfilment = Fulfilment(
             settings,
             recovered.layout,
@@ -82,7 +89,11 @@ class Writer:
         self.fsyncs = 0
         self.fsync_seconds = 0.0
         self.refused = 0
-        self.clock_steps_back = 0
+
+    @property
+    def clock_steps_back(self) -> int:
+        """How often the wall clock went back, as the logs tell it."""
+        return sum(log.steps_back for log in dict(self.logs).values())
 
     def run(self) -> None:
         """Take, decide, write, answer; until the queue ends. Then seal everything."""
@@ -165,15 +176,12 @@ class Writer:
             log = self._log_of(tenant, received_ns)
             if log.day != today:
                 self._cut(log, today)
-            maker = RowMaker(tenant, self._writer_id, received_ns)
-            if received_ns < log.last_received_ns - _STEP_BACK_NS:
-                maker.add_detail("gap", _step_back(log.last_received_ns, received_ns))
-                self.clock_steps_back += 1
+            makers[tenant] = maker = RowMaker(tenant, self._writer_id, received_ns)
+            log.tell_silence(maker, self._settings.heartbeat_seconds)
             for item in items:
                 ids = log.sameness.early(item.arrival.events, received_ns)
                 early += [(tenant, event_id) for event_id in ids]
             results[tenant] = log.admit(maker, [item.arrival for item in items], today)
-            makers[tenant] = maker
         if early:
             self._factory.remember_early(early, self.logs)
         self._append(makers, results, today)
@@ -197,11 +205,23 @@ class Writer:
         for tenant in makers:
             log = self.logs[tenant]
             ref = by_tenant.get(tenant)
-            hashes = full[tenant].hashes if ref else b""
-            log.commit([ref] if ref else [], hashes, results[tenant])
+            log.commit([ref] if ref else [], results[tenant])
             log.last_received_ns = full[tenant].received_ns if ref else log.last_received_ns
             if ref and not log.hot_since:
                 log.hot_since = now
+            log.quiet = log.quiet and not ref
+
+    def _append_told(self, logs: Sequence[TenantLog], makers: dict[str, RowMaker]) -> None:
+        """Append what logs say unasked. Raises OSError and StoreError: nothing was kept."""
+        today = date_of(makers[logs[0].tenant].received_ns)
+        for log in logs:
+            self._factory.sign_genesis(log)
+            if log.day != today:
+                self._cut(log, today)
+        alone = [log for log in logs if log.quiet or not log.refs]
+        self._append(makers, {tenant: [] for tenant in makers}, today)
+        for log in alone:
+            log.quiet, log.hot_since = True, 0.0
 
     def _log_of(self, tenant: str, received_ns: int) -> TenantLog:
         log = self.logs.get(tenant)
@@ -218,20 +238,32 @@ class Writer:
         now = time.monotonic()
         today = date_of(self._clock_ns())
         settings = self._settings
+        self.rounds.make(now, jobs=self.clerk.jobs)
         self._fulfilment.poll()
         for log in self.logs.values():
-            if log.refs and (
+            if log.quiet:
+                if self._may_seal_quiet(log, today):
+                    self._cut(log, today)
+            elif log.refs and (
                 log.hot_rows >= settings.seal_rows
                 or log.hot_bytes >= settings.seal_bytes
                 or now - log.hot_since >= settings.seal_seconds
                 or log.day != today
             ):
                 self._cut(log, today)
-            elif now >= log.checkpoint_due:
+            if now >= log.checkpoint_due:
                 log.checkpoint_due = now + settings.checkpoint_seconds
                 job = log.checkpoint()
                 if job is not None:
                     self.clerk.submit(job)
+
+    def _may_seal_quiet(self, log: TenantLog, today: str) -> bool:
+        """Heartbeats share a segment a day, unless they keep a full hot file from going.
+
+        One log at a time: many idle ones at midnight must not keep the others waiting.
+        """
+        is_due = log.day != today or not self._hot.is_open(log.refs[0])
+        return is_due and self.clerk.seals == 0
 
     def _cut(self, log: TenantLog, next_day: str) -> None:
         job = log.cut(next_day)
@@ -257,12 +289,3 @@ class Writer:
         log.sealed_rows += sum(ref.rows for ref in sealed.job.refs)
         self.segments += 1
         self._hot.release(sealed.job.refs)
-
-
-def _step_back(before_ns: int, now_ns: int) -> dict[str, str]:
-    return {
-        "from_ns": str(before_ns),
-        "message": "the wall clock of the receiver went back",
-        "reason": "clock_step_back",
-        "to_ns": str(now_ns),
-    }

@@ -30,14 +30,19 @@ _ROOMS = (
 REASON = ("--reason", "request 17")
 
 
-def run(where: Place, *argv: object) -> tuple[int, str, str]:
-    """A command's exit code, stdout and stderr; nobody is at the terminal."""
+def commands() -> argparse.ArgumentParser:
+    """The command line, as far as the store's own commands go."""
     parser = argparse.ArgumentParser()
     subparsers = parser.add_subparsers(required=True)
     for register in _ROOMS:
         register(subparsers)
+    return parser
+
+
+def run(where: Place, *argv: object) -> tuple[int, str, str]:
+    """A command's exit code, stdout and stderr; nobody is at the terminal."""
     places = argparse.Namespace(store=where.layout.root, home=where.home, hot=where.hot)
-    args = parser.parse_args([str(each) for each in argv], places)
+    args = commands().parse_args([str(each) for each in argv], places)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = args.run(args)

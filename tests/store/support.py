@@ -112,7 +112,7 @@ class Place:
         return self.layout.log(tenant, writer or self.writer)
 
     def settings(self, **overrides: Any) -> LedgerSettings:
-        quiet = {"seal_seconds": 1e9, "checkpoint_seconds": 1e9}
+        quiet = {"seal_seconds": 1e9, "checkpoint_seconds": 1e9, "heartbeat_seconds": 1e9}
         where = {"store": self.layout.root, "home": self.home, "hot": self.hot}
         return LedgerSettings(**(where | quiet | overrides))
 

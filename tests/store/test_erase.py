@@ -1,26 +1,34 @@
 """Erasing: what was named is gone from the disk, the log says so, and everything still holds."""
 
+import errno
 import hashlib
 import json
+import os
+import re
+import shlex
 import threading
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import jsonschema
 import pytest
 from intentproof_schemas import event_hash, payload_text
-from intentproof_store import Ledger, Undecodable
+from intentproof_store import Ledger, Undecodable, fulfilment, revision
 from intentproof_store.proving import Places, receipt_of
 from intentproof_store.reader import Reader
 from intentproof_store.receipt import decode_receipt, verify_receipt
 from intentproof_store.requests import waiting_requests
+from intentproof_store.segments import write_segment
+from intentproof_store.selection import select_events
 from intentproof_store.verify import Outcome
 
 from tests.store.erasing import (
     REASON,
     claims,
     codes,
+    commands,
     erase,
     holding,
     judged,
@@ -30,6 +38,7 @@ from tests.store.erasing import (
     segments_of,
 )
 from tests.store.support import (
+    REPOSITORY,
     TENANT,
     Place,
     append,
@@ -50,6 +59,7 @@ SECRET = event(
     correlation_id="CONTEXT-MARK-2",
     attributes='{"person":"CONTEXT-MARK-3","service.name":"CONTEXT-MARK-4"}',
 )
+YES = (*REASON, "--yes")
 OTHER = SECRET._replace(inputs='{"iban":"PAYLOAD-MARK-3"}', correlation_id="CONTEXT-MARK-5")
 
 
@@ -244,6 +254,18 @@ def test_matching_is_exact(here: Place, option: str, value: str, matches: int) -
     assert err.startswith(said), err
 
 
+def test_what_is_planned_while_others_are_erased_is_found(here: Place) -> None:
+    """A query over files of which one was revised meanwhile is asked anew, and sees the next."""
+    fill(here)
+    ids = [SECRET.event_id, event(2).event_id]
+    with Reader(here.layout.root, hot=here.hot, home=here.home, tenant=TENANT) as reader:
+        erase(here, "--event", SECRET.event_id)
+        with pytest.raises(duckdb.IOException):
+            select_events(reader, TENANT, ids, context=False)
+        found = reader.steadily(lambda: select_events(reader, TENANT, ids, context=False))
+        assert (found[here.writer].events, found[here.writer].erased) == (1, 2)
+
+
 def test_a_dry_run_changes_nothing(here: Place) -> None:
     """It tells the counts, and every file is as before."""
     fill(here)
@@ -319,7 +341,7 @@ def test_quarantined_bytes_of_the_same_span_are_told(here: Place) -> None:
     with here.ledger() as ledger:
         append(ledger, [SECRET], [Undecodable(raw, "bad") for raw in raws])
     named = [json.loads(each)["sha256"] for each in read_log(here).details("quarantine")]
-    tenant = ("erase", "--tenant", TENANT, *REASON, "--yes")
+    tenant = ("erase", "--tenant", TENANT, *YES)
     code, _, err = run(here, *tenant, "--event", SECRET.event_id)
     told = [name for name in named if name.removeprefix("sha256:") in err]
     assert (code, told) == (8, named[:2])
@@ -333,7 +355,7 @@ def test_quarantined_bytes_of_the_same_span_are_told(here: Place) -> None:
 def test_an_unknown_tenant_is_told(here: Place, command: str) -> None:
     """A slip of the pen must not look like a tenant of whom nothing is left: exit code 6."""
     fill(here)
-    argv = (command, "--tenant", "acne", "--event", SECRET.event_id, *REASON, "--yes")
+    argv = (command, "--tenant", "acne", "--event", SECRET.event_id, *YES)
     code, _, err = run(here, *argv)
     assert (code, "'acne'" in err) == (6, True)
 
@@ -341,7 +363,7 @@ def test_an_unknown_tenant_is_told(here: Place, command: str) -> None:
 def test_what_the_leaves_say_passes_their_schemas(here: Place) -> None:
     """Every detail that the commands write is one that `schemas/` describes."""
     fill(here)
-    tenant = ("--tenant", TENANT, *REASON, "--yes")
+    tenant = ("--tenant", TENANT, *YES)
     hold_id = run(here, "hold", *tenant, "--event", event(1).event_id)[1].strip()
     assert run(here, "hold", "release", hold_id, *tenant)[0] == 0
     assert run(here, "hold", *tenant, "--period", "2030-01-01..2030-01-02")[0] == 0
@@ -360,6 +382,16 @@ def schema_of(kind: str) -> Any:
     return json.loads((folder / f"{kind}.v1.schema.json").read_text())
 
 
+def test_the_commands_of_the_page_are_commands() -> None:
+    """Every line of docs/erasure.md that runs this program is one that it understands."""
+    page = (REPOSITORY / "docs" / "erasure.md").read_text()
+    lines = re.findall(r"^intentproof-otel (.+)$", page, re.MULTILINE)
+    parser = commands()
+    for line in lines:
+        assert parser.parse_args(shlex.split(line, comments=True)).tenant == "acme"
+    assert {line.split()[0] for line in lines} == {"erase", "retain", "hold"}
+
+
 def test_a_list_of_indexes_takes_as_many_leaves_as_it_needs(here: Place) -> None:
     """Thousands of single leaves are named in several leaves of the log, each within its limit."""
     every = [event(n, correlation_id="a" if n % 2 else "b") for n in range(6000)]
@@ -376,11 +408,32 @@ def test_events_of_another_writer_are_told_and_left(here: Place) -> None:
     fill(here)
     with here.ledger(new_writer=True) as ledger:
         append(ledger, [event(70)])
-    code, _, err = run(
-        here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *REASON, "--yes"
-    )
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
     assert code == 8
     assert "which only its own home can write" in err
+
+
+def test_a_disk_that_refuses_is_asked_again(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command says that it is not done, the receiver takes events on, and does it later."""
+    fill(here)
+    real, calls = write_segment, []
+
+    def full(*args: Any, **options: Any) -> tuple[int, str]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*args, **options)
+
+    monkeypatch.setattr(revision, "write_segment", full)
+    monkeypatch.setattr(fulfilment, "_RETRY_SECONDS", 1.0)
+    tenant = ("erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
+    with plain_disk(), here.ledger() as ledger:
+        code, _, err = run(here, *tenant)
+        assert (code, "No space left" in err) == (1, True)
+        assert append(ledger, [event(200)]).stored == 1
+        until(lambda: not waiting_requests(here.home))
+    assert len(claims(here)) == 1
+    assert verified(here).logs[0].erased["payload"] == 2
 
 
 def test_a_segment_that_was_touched_is_not_signed_again(here: Place) -> None:
@@ -390,9 +443,7 @@ def test_a_segment_that_was_touched_is_not_signed_again(here: Place) -> None:
     raw = bytearray(path.read_bytes())
     raw[200] ^= 1
     path.write_bytes(raw)
-    code, _, err = run(
-        here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *REASON, "--yes"
-    )
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
     assert (code, "is not what was signed" in err) == (1, True)
     assert path.read_bytes() == raw
     assert "sha256_differs" in codes(judged(here))
@@ -422,8 +473,53 @@ def run_elsewhere(store: Place, home: Place) -> tuple[int, str, str]:
         def home(self) -> Path:
             return home.home
 
-    argv = ("erase", "--tenant", TENANT, "--event", SECRET.event_id, *REASON, "--yes")
+    argv = ("erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
     return run(Mixed(store.root), *argv)
+
+
+def test_a_store_that_cannot_be_opened_leaves_no_request(here: Place) -> None:
+    """Where even a start is refused, exit code 8 says so, and nothing is asked of later ones."""
+    fill(here)
+    segments_of(here)[1].unlink()  # less than was signed
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
+    assert (code, "restored or incomplete" in err) == (8, True)
+    assert not waiting_requests(here.home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_another_user_than_the_home_s_is_refused(here: Place) -> None:
+    """The receiver could not read what root left in its home."""
+    fill(here)
+    os.chown(here.home, 12_345, -1)
+    code, _, err = run(here, "erase", "--tenant", TENANT, "--event", SECRET.event_id, *YES)
+    assert (code, "run this as that user" in err) == (6, True)
+    assert not waiting_requests(here.home)
+
+
+def test_damaged_hot_bytes_that_go_too_are_told_before(here: Place) -> None:
+    """A dry run names their folder, because files of other tenants' bytes are among them."""
+    fill(here)
+    aside = here.hot / here.writer / "set-aside"
+    aside.mkdir(parents=True)
+    (aside / "1.frames").write_bytes(b"damaged")
+    tenant = ("erase", "--tenant", TENANT, "--event", SECRET.event_id)
+    assert "1 file of damaged hot bytes" in run(here, *tenant, "--dry-run")[2]
+    assert (aside / "1.frames").exists()
+    assert run(here, *tenant, *YES)[0] == 0
+    assert not list(aside.iterdir())
+
+
+def test_answers_that_nobody_took_do_not_stay(here: Place) -> None:
+    """Whoever asked may have been killed: a day later the next start deletes the answer."""
+    fill(here)
+    (here.home / "requests").mkdir()
+    old, new = (here.home / "requests" / f"{name}.answer" for name in ("1-old", "1-new"))
+    for path in (old, new):
+        path.write_bytes(b"{}")
+    os.utime(old, (0, 0))
+    with here.ledger():
+        pass
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_a_broken_request_file_stops_nothing(here: Place) -> None:

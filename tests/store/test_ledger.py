@@ -21,6 +21,7 @@ from intentproof_store import (
 )
 from intentproof_store import checkpoints as checkpoints_module
 from intentproof_store import clerk as clerk_module
+from intentproof_store import segment_notes as segment_notes_module
 from intentproof_store.checkpoints import Signer, checkpoint_sizes
 from intentproof_store.hotlog import HotLog
 from intentproof_store.identity import last_checkpoints, load_identity
@@ -72,7 +73,7 @@ def test_what_is_acknowledged_is_on_disk(tmp_path: Path) -> None:
 def test_a_log_begins_with_a_signed_genesis(tmp_path: Path) -> None:
     """The first leaf is the genesis, whose checkpoint exists before the first acknowledgement."""
     here = place(tmp_path)
-    with here.ledger(checkpoint_seconds=60.0) as ledger:
+    with here.ledger(checkpoint_seconds=60.0, heartbeat_seconds=3600.0) as ledger:
         seen: list[list[int]] = []
         future = ledger.append(TENANT, [event(1)])
         future.add_done_callback(lambda _: seen.append(checkpoint_sizes(here.log())))
@@ -84,7 +85,11 @@ def test_a_log_begins_with_a_signed_genesis(tmp_path: Path) -> None:
     genesis = json.loads(log.details("genesis")[0])
     Draft202012Validator(schema("genesis.v1")).validate(genesis)
     key = load_identity(here.home, "intentproof.local").verifier_key(TENANT)
-    assert genesis == {"checkpoint_interval_ms": 60_000, "log_key": key.vkey()}
+    assert genesis == {
+        "checkpoint_interval_ms": 60_000,
+        "heartbeat_interval_ms": 3_600_000,
+        "log_key": key.vkey(),
+    }
 
 
 def test_the_log_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -566,7 +571,7 @@ def test_two_threads_sign_at_once(tmp_path: Path) -> None:
 
 FAULTS: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
     ("segment", lambda m: m.setattr(clerk_module, "write_segment", raise_full)),
-    ("note", lambda m: m.setattr(clerk_module, "create_file", raise_full)),
+    ("note", lambda m: m.setattr(segment_notes_module, "create_file", raise_full)),
     ("move", lambda m: m.setattr(clerk_module, "move_into_place", raise_full)),
     ("sign", lambda m: m.setattr(Signer, "sign", raise_full)),
     ("bug", lambda m: m.setattr(clerk_module, "write_segment", None)),

@@ -88,7 +88,7 @@ def test_a_store_is_still_a_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [("--key", "k"), ("--known", "c"), ("--tenant", "t"), ("--sealed",)]
+    "flags", [("--key", "k"), ("--known", "c"), ("--policy", "p"), ("--tenant", "t"), ("--sealed",)]
 )
 def test_a_flag_that_would_be_ignored_is_refused(tmp_path: Path, flags: tuple[str, ...]) -> None:
     """A flag of stores and receipts promises a check that proof records do not get."""
@@ -96,6 +96,14 @@ def test_a_flag_that_would_be_ignored_is_refused(tmp_path: Path, flags: tuple[st
     code, _, err = verify(path, *flags)
     assert code == 6
     assert flags[0] in err
+
+
+def test_a_bundle_of_ours_is_a_bundle_too(tmp_path: Path) -> None:
+    """With --bundle, an archive goes to the judge of our own bundles."""
+    path = tmp_path / "b.tar.zst"
+    path.write_bytes(bytes.fromhex("28b52ffd"))
+    code, out, err = verify(path, "--bundle")
+    assert (code, out.split(":")[0], err) == (2, "TAMPERED", "")
 
 
 def test_flags_of_proof_records_need_a_path() -> None:
@@ -107,6 +115,15 @@ def test_the_held_head_is_for_chains(tmp_path: Path) -> None:
     """A single record has no end that could be cut off."""
     path = written(tmp_path / "r.json", record())
     assert verify(path, "--head", "sha256:" + "0" * 64)[0] == 6
+
+
+@pytest.mark.parametrize("head", ["", "0" * 64, "sha256:" + "A" * 64, f"sha256:{'0' * 64}\n"])
+def test_a_held_head_has_the_form_of_a_hash(tmp_path: Path, head: str) -> None:
+    """A slip in what was given is not told as tampering."""
+    path = written(tmp_path / "c.json", chain(linked(2)))
+    code, _, err = verify(path, "--head", head)
+    assert code == 6
+    assert "--head" in err
 
 
 def test_a_wrong_command_line_is_invalid_input(tmp_path: Path) -> None:
@@ -182,3 +199,15 @@ def test_the_flags_are_in_the_guide() -> None:
 def _help() -> tuple[int, str, str]:
     done = subprocess.run([COMMAND, "verify", "--help"], capture_output=True, text=True, check=True)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    """An error of the disk is invalid input and no traceback, also in the middle of a folder."""
+    as_folder(tmp_path / "c", linked(1))
+    (tmp_path / "c" / "9999.json").symlink_to("/proc/self/mem")
+    (tmp_path / "c" / "chain.json").symlink_to("chain.json")
+    code, out, err = verify(tmp_path / "c")
+    assert (code, out, err.count("\n")) == (6, "", 1)
+    code, out, err = verify(Path("/proc/self/mem"), "--strict")
+    assert (code, out, err.count("\n")) == (6, "", 1)
+    assert verify(tmp_path / ("x" * 300 + ".json"), "--strict")[0] == 6

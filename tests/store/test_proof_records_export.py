@@ -4,7 +4,9 @@ import argparse
 import hashlib
 import json
 import random
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_store import recordexport
@@ -26,9 +33,19 @@ from intentproof_store.proving import Places
 from intentproof_store.recordexport import records_of, write_proof_records
 
 from tests.examples import examples
-from tests.store.proof_support import KEY, SIGNED, Document, payload, sha256, verify
+from tests.store.proof_support import (
+    KEY,
+    OTHER,
+    REPOSITORY,
+    SIGNED,
+    Document,
+    payload,
+    sha256,
+    verify,
+)
 from tests.store.reader_support import START_NS, Run, Site, event
 
+GUIDE = REPOSITORY / "docs" / "proof-records.md"
 TRACE = event(1).trace_id
 EVENTS = [
     event(0),
@@ -253,6 +270,12 @@ def test_a_withheld_payload_is_not_in_the_export(site: Site, tmp_path: Path) -> 
     assert b"amount" not in texts
 
 
+def test_a_payload_is_withheld_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    """`--without payload` is heard."""
+    assert exported(run, tmp_path / "b", "--without", "payload")[0] == 0
+    assert all("inputs" not in made["event"] for made in records_in(tmp_path / "b"))
+
+
 def told_with(**changes: Any) -> Told:
     base = Told(
         event=event(1),
@@ -314,6 +337,15 @@ def test_any_event_makes_a_record_that_holds(intent: str, action: str, value: st
         trace_id="",
     )
     assert one(told_with(event=made)).source_product == "intentproof-otel"
+
+
+def test_the_deepest_event_makes_a_chain_that_holds(tmp_path: Path) -> None:
+    """An input of as many levels as an event may have is within what `verify` reads."""
+    site = Site(tmp_path / "site")
+    deep = '{"a":' * 64 + "1" + "}" * 64
+    site.keep([event(1, inputs=deep, attributes='{"n":9007199254740991,"x":1e-7}')])
+    export_of(site, tmp_path / "b", sign_key=pem(tmp_path))
+    assert verify(tmp_path / "b", "--strict", "--chain", *SIGNED)[0] == 0
 
 
 _REFUSED: dict[str, Callable[[Path], list[str]]] = {
@@ -397,6 +429,31 @@ def test_files_are_listed_with_their_hashes(bundle: Path) -> None:
     there = {path.name: path.read_bytes() for path in bundle.iterdir()}
     del there["manifest.json"]
     assert found == {name: hashlib.sha256(raw).hexdigest() for name, raw in there.items()}
+
+
+def test_an_export_is_checked_without_our_software(bundle: Path, tmp_path: Path) -> None:
+    """The guide's lines with sha256sum and openssl pass an export, and fail a changed one."""
+    (block,) = re.findall(r"```sh\n(set -eu.*?)```", GUIDE.read_text(), re.DOTALL)
+    public = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (bundle / "public.pem").write_bytes(public)
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", block], cwd=bundle, capture_output=True, text=True, check=False
+        )
+
+    done = check()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": OK") == 5
+    assert done.stdout.count("Signature Verified Successfully") == 4
+    record = bundle / "00000002.json"
+    whole = record.read_bytes()
+    record.write_bytes(whole.replace(b'"ok"', b'"no"'))
+    assert check().returncode != 0
+    record.write_bytes(whole)
+    other = OTHER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (bundle / "public.pem").write_bytes(other)
+    assert check().returncode != 0
 
 
 def test_a_shuffled_export_is_no_chain(bundle: Path) -> None:

@@ -75,7 +75,7 @@ def test_old_payloads_go_and_everything_holds(here: Place) -> None:
     with plain_disk():
         code, err = retain(here, "--drop", "payloads")
     assert (code, holding(here, MARK)) == (0, [])
-    assert "20 events of acme with 1 quarantined" in err
+    assert "20 events of acme and 1 in quarantine, received" in err
     assert verified(here).logs[0].erased == {"payload": 20, "context": 0}
     (claim,) = claims(here, "retention")
     assert (claim["members"], claim["reason"]) == ("payload", "request 17")

@@ -11,10 +11,10 @@ from intentproof_store.ranges import Ranges
 from intentproof_store.revision import erase_in, superseded_by
 from intentproof_store.rows import RowMaker
 from intentproof_store.segments import find_segments
-from intentproof_store.verify import Outcome
+from intentproof_store.verify import Outcome, VerifyRequest, verify_store
 
-from tests.store.erasing import codes, judged
-from tests.store.support import NOON_NS, TENANT, Place, append, events, place, read_log
+from tests.store.erasing import codes, erase, judged
+from tests.store.support import NOON_NS, TENANT, Place, append, event, events, place, read_log
 
 EVENTS = 12
 
@@ -100,6 +100,27 @@ def test_nothing_is_excused_in_advance(here: Place) -> None:
     made = erase_in(here.layout, identity, TENANT, segment, at, "payload")
     assert made.rows == 1
     assert "erased_without_leaf" in codes(judged(here))
+
+
+def test_a_store_is_judged_as_of_one_moment_while_it_is_erased(tmp_path: Path) -> None:
+    """Erased behind the back of a verifier that has read half of it, it looks not tampered."""
+    where = place(tmp_path)
+    for first in (0, 10, 20):
+        with where.ledger() as ledger:
+            append(ledger, events(first, first + 10))
+    erasing = [
+        ("--event", event(15).event_id),  # of the segment that is read next
+        ("--event", event(3).event_id, "--all"),
+    ]
+
+    def progress(_done: int, _total: int) -> None:
+        if erasing:
+            erase(where, *erasing.pop())
+
+    request = VerifyRequest(store=where.layout.root, hot=where.hot, home=where.home)
+    report = verify_store(request, progress)
+    assert (report.outcome, codes(report)) == (Outcome.VERIFIED, set())
+    assert report.logs[0].erased == {"payload": 2, "context": 1}
 
 
 def test_a_claim_whose_bytes_are_there_is_told_and_no_tampering(here: Place) -> None:

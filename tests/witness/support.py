@@ -127,7 +127,7 @@ def witness(
     home: Path, logs: Sequence[Path], *more: str, http: str = "127.0.0.1:0", name: str = NAME
 ) -> Iterator[Witness]:
     """A witness of these logs on a free port."""
-    given = [part for path in logs for part in ("--log", str(path))]
+    given = ["--log", *map(str, logs)]
     popen = subprocess.Popen(
         [
             *(sys.executable, "-c", COMMAND, "witness", "serve"),

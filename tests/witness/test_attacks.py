@@ -356,6 +356,27 @@ def test_the_policys_key_must_be_the_logs(site: Site, one: Witness, tmp_path: Pa
     assert {"no_checkpoint", "log_missing"} <= codes(report)
 
 
+def test_a_checkpoint_that_you_hold_does_not_stand_in_for_the_policy(
+    site: Site, one: Witness, tmp_path: Path
+) -> None:
+    """With both, the policy decides what counts, and the held checkpoint must fit besides."""
+    site.fill(0, 5)
+    size = site.log.newest_size()
+    held = tmp_path / "held"
+    shutil.copy(site.log.folder / f"checkpoint.{size}", held)
+    policy = site.policy(one)
+    assert site.verify(policy, known=held).outcome is Outcome.UNANCHORED
+    stranger = Site(tmp_path / "stranger")
+    stranger.fill(0, 1)
+    own, other = (s.identity.verifier_key(TENANT).vkey() for s in (site, stranger))
+    policy.write_text(policy.read_text().replace(own, other))
+    report = site.verify(policy, known=held, tenant=TENANT)
+    assert report.outcome is not Outcome.VERIFIED
+    assert "not_witnessed" in codes(report)
+    site.cosign(one)
+    assert site.verify(site.policy(one), known=held).outcome is Outcome.VERIFIED
+
+
 @pytest.mark.parametrize("text", [None, "quorum x\n", ""])
 def test_a_policy_that_cannot_be_read_is_invalid_input(
     site: Site, tmp_path: Path, text: str | None

@@ -5,12 +5,13 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_store import NoteInvalid
 from intentproof_store.cosignature import ML_DSA_44, WitnessKey, cosign, cosigned_at
 from intentproof_store.note import Checkpoint, parse_note, sign_note
 
+from tests.examples import examples
 from tests.store.support import vectors
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(33, 65)))
@@ -58,6 +59,7 @@ def test_the_specs_example_is_read() -> None:
     assert len(line.signature) == 72
 
 
+@settings(max_examples=examples(100))
 @given(st.integers(0, 2**63 - 1), st.binary(min_size=32, max_size=32))
 def test_a_cosignature_tells_its_time(time_s: int, root: bytes) -> None:
     """Whatever time and tree are cosigned, the key finds that time and no other text."""
@@ -68,6 +70,7 @@ def test_a_cosignature_tells_its_time(time_s: int, root: bytes) -> None:
         WITNESS.verify(text.replace("\n8\n", "\n9\n"), made)
 
 
+@settings(max_examples=examples(100))
 @given(st.integers(0, 72 * 8 - 1))
 def test_every_bit_counts(bit: int) -> None:
     """With any bit of time or signature flipped, nothing is cosigned."""

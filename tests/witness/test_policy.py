@@ -5,13 +5,15 @@ from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from intentproof_store import NoteInvalid
 from intentproof_store.cosignature import ML_DSA_44, WitnessKey, cosign
 from intentproof_store.errors import PolicyInvalid
 from intentproof_store.note import Checkpoint, VerifierKey, sign_note
 from intentproof_store.policy import judge_checkpoint, parse_policy
+
+from tests.examples import examples
 
 ORIGIN = "log.example/acme/w-1"
 LOG_SECRET = Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))
@@ -192,6 +194,7 @@ def test_many_of_everything_are_taken() -> None:
     assert (len(policy.logs), len(policy.witnesses), len(policy.groups)) == (50, 50, 50)
 
 
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_policy_or_refused(raw: bytes) -> None:
     """No input makes the reader raise anything else."""
@@ -199,6 +202,7 @@ def test_any_bytes_are_a_policy_or_refused(raw: bytes) -> None:
         assert parse_policy(raw).quorum is None
 
 
+@settings(max_examples=examples(200))
 @given(st.lists(st.sampled_from(SPEC.split()), max_size=12).map(" ".join))
 def test_any_words_of_a_policy_are_one_or_refused(line: str) -> None:
     """A line of the right words in any order is a policy's or is refused with its number."""

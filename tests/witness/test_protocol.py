@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from intentproof_receiver.errors import Unavailable
+from intentproof_receiver.witness.state import WitnessState
+from intentproof_store import SizeConflict, VerifierKey, read_submission
 from intentproof_store.merkle import EMPTY_ROOT
 from intentproof_store.note import Checkpoint, sign_note
 
@@ -294,6 +297,47 @@ def test_its_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     other = command("witness", "key", "--home", home, "--name", "witness.example/2")
     assert other.returncode == 8
     assert NAME in other.stderr
+
+
+def test_without_its_memory_it_cosigns_nothing(tmp_path: Path) -> None:
+    """A key whose memory was lost could cosign a second history: it never starts again."""
+    known, home = vkeys_file(tmp_path / "logs", Log()), tmp_path / "home"
+    with witness(home, [known]) as running:
+        assert running.post(Log().submission(0, 3)).status == 200
+    (home / "witness.sqlite").unlink()
+    done = command("witness", "serve", "--home", str(home), "--log", str(known), "--name", NAME)
+    assert done.returncode == 8
+    assert "second history" in done.stderr
+    assert not (home / "witness.sqlite").exists()
+
+
+def test_a_clock_that_went_back_gives_no_earlier_time(tmp_path: Path) -> None:
+    """Times never fall; where the clock went back by over a minute nothing is cosigned."""
+    state = WitnessState(tmp_path / "state")
+    keys = [VerifierKey.parse(Log().vkey())]
+
+    def take(old: int, size: int, now_s: int) -> int:
+        return state.take(read_submission(Log().submission(old, size), keys), lambda: now_s)
+
+    assert [take(0, 1, 5_000), take(1, 2, 4_950), take(2, 3, 5_001)] == [5_000, 5_000, 5_001]
+    with pytest.raises(Unavailable, match="clock"):
+        take(3, 4, 4_900)
+    with pytest.raises(SizeConflict):
+        take(4, 5, 5_002)
+    assert take(3, 4, 5_002) == 5_002
+    state.close()
+
+
+def test_what_cannot_be_stored_is_not_cosigned(tmp_path: Path) -> None:
+    """Where the memory cannot be written there is no answer, and nothing was taken."""
+    state = WitnessState(tmp_path / "state")
+    keys = [VerifierKey.parse(Log().vkey())]
+    state._database.execute("PRAGMA query_only = 1")
+    with pytest.raises(Unavailable, match="memory"):
+        state.take(read_submission(Log().submission(0, 1), keys), lambda: 1)
+    state._database.execute("PRAGMA query_only = 0")
+    assert state.take(read_submission(Log().submission(0, 1), keys), lambda: 1) == 1
+    state.close()
 
 
 @pytest.mark.parametrize("name", ["a b", "a+b", "", "a\tb"])

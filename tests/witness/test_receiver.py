@@ -1,6 +1,7 @@
 """A real receiver before real witnesses: what it sends, keeps and tells, and when it stays out."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+from intentproof_receiver.cosigning import Sizes, _Log, _Sender
+from intentproof_receiver.errors import ConfigInvalid
 from intentproof_receiver.key_commands import create_key
-from intentproof_store import WitnessKey
+from intentproof_receiver.witness_settings import WitnessSetting, read_witnesses
+from intentproof_store import WitnessedLog, WitnessKey
 from intentproof_store.checkpoints import checkpoint_sizes
 from intentproof_store.cosignature import cosign
 from intentproof_store.cosigned import cosignature_files, cosigned_note
@@ -26,6 +30,7 @@ from intentproof_store.policy import judge_checkpoint, parse_policy
 
 from tests.receiver.serving import COMMAND, Served, served, until
 from tests.receiver.support import request_bytes, span_message
+from tests.store.support import TENANT, Place, append, event
 from tests.witness.support import LOG_KEY, NAME, Witness, command, witness
 
 OFTEN = {"INTENTPROOF_CHECKPOINT_SECONDS": "1"}
@@ -402,16 +407,49 @@ def test_two_receivers_share_a_witness(tmp_path: Path) -> None:
         ('[{"url": "http://x", "vkey": "VKEY"}, {"url": "http://y", "vkey": "VKEY"}]', "above"),
     ],
 )
-def test_witnesses_are_configured_soundly(site: Site, value: str, named: str) -> None:
-    """A setting that cannot work is refused at the start, with the member's name."""
+def test_witnesses_are_configured_soundly(value: str, named: str) -> None:
+    """A setting that cannot work is refused, with the member's name."""
     key = WitnessKey(NAME, LOG_KEY.public_key().public_bytes_raw()).vkey()
+    with pytest.raises(ConfigInvalid, match=re.escape(named)):
+        read_witnesses(value.replace("VKEY", key), "in the test")
+
+
+def test_a_witness_that_cannot_be_used_ends_the_start(site: Site) -> None:
+    """Exit 6, and the environment is named."""
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, "serve", "--home", str(site.root / "home")],
-        env={"PATH": "/usr/bin", "INTENTPROOF_WITNESSES": value.replace("VKEY", key)},
+        env={"PATH": "/usr/bin", "INTENTPROOF_WITNESSES": "[1]"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 6
-    assert named in done.stderr
+    assert "witnesses[0] from INTENTPROOF_WITNESSES" in done.stderr
+
+
+def test_a_checkpoint_that_lags_is_not_sent(tmp_path: Path) -> None:
+    """What was replayed may be old, so a checkpoint that leaves it out waits for the next one."""
+    place = Place(tmp_path / "here")
+    with place.ledger() as ledger:
+        append(ledger, [event(1)])
+        crashed = place.crash_image()
+    asked: list[bytes] = []
+
+    class Recorder(_Liar):
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_error(503)
+
+    with listener(Recorder) as url, crashed.ledger() as ledger:
+        key = WitnessKey(NAME, LOG_KEY.public_key().public_bytes_raw())
+        store = crashed.layout.root
+        sizes, stopping = Sizes(ledger.status), Event()
+        sender = _Sender(WitnessSetting(url, key), store, sizes, stopping)
+        one = WitnessedLog.of(store, TENANT, sizes.writer)
+        sender._look(one, _Log())
+        assert (one.newest_size(), asked) == (1, [])
+        ledger.close()
+        sender._look(one, _Log())
+        assert len(asked) == 1
+        assert f"\n{one.newest_size()}\n".encode() in asked[0]

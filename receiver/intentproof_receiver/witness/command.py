@@ -18,7 +18,7 @@ from ..http_listener import HttpServer, bind
 from ..logs import configure, log
 from ..tls import Certificates, tls_files
 from .app import Witness, make_app
-from .key import load_cosigner
+from .key import STATE_FILE, load_cosigner
 from .logs import KnownLogs
 from .state import WitnessState
 
@@ -26,7 +26,6 @@ _OK = 0
 _ADDRESS = "127.0.0.1:4319"
 _CONNECTIONS_MAX = 256
 _DRAIN_SECONDS = 10
-STATE_FILE = "witness.sqlite"
 _log = logging.getLogger(__name__)
 
 
@@ -40,11 +39,11 @@ def register(subparsers: Any) -> None:
         "--log",
         dest="logs",
         type=Path,
-        action="append",
+        action="extend",
+        nargs="+",
         required=True,
         metavar="VKEYS_FILE",
-        help="keys of the logs to cosign for, one vkey a line; read again when it changes; "
-        "may be given several times",
+        help="keys of the logs to cosign for, one vkey a line; read again when they change",
     )
     serve.add_argument("--name", help="such as witness.example/1; kept in --home from then on")
     serve.add_argument("--tls-certificate", metavar="FILE", help="PEM chain; turns on TLS")
@@ -78,6 +77,14 @@ def run_serve(args: argparse.Namespace) -> int:
     state = WitnessState(args.home / STATE_FILE)
     try:
         configure("info")
+        if (args.home / "signing.key").exists():
+            log(
+                _log,
+                logging.WARNING,
+                "home_of_a_receiver",
+                mend="who holds both keys vouches for himself: give the witness a --home and an "
+                "operator of its own",
+            )
         witness = Witness(cosigner, state, logs.keys, clock_s=lambda: int(time.time()))
         asyncio.run(_serve(config, witness, cosigner.witness_key.vkey()))
     finally:

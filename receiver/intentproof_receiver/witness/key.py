@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
 from intentproof_store import NoteInvalid, WitnessKey, cosign, create_file
 
 from ..errors import Unsafe, Unusable
+from .state import WitnessState
 
-KEY_FILE, NAME_FILE = "witness.key", "witness.name"
+KEY_FILE, NAME_FILE, STATE_FILE = "witness.key", "witness.name", "witness.sqlite"
 _OWNER_ONLY = 0o600
 
 
@@ -38,8 +39,9 @@ class Cosigner:
 def load_cosigner(home: Path, name: str | None) -> Cosigner:
     """The witness of `home`; made under `name` where there is none. Blocks on the disk.
 
-    Raises Unusable for a name or file that is none, Unsafe for another name than the home's: the
-    signed message does not hold the name, so one key must not cosign under two (tlog-cosignature).
+    Raises Unusable for a name or file that is none. Raises Unsafe where its memory is gone, and for
+    another name than the home's: the signed message does not hold the name, so one key must not
+    cosign under two (tlog-cosignature).
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,6 +62,8 @@ def _make(home: Path, name: str) -> None:
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
     create_file(home / KEY_FILE, pem, mode=_OWNER_ONLY)
+    WitnessState(home / STATE_FILE).close()
+    # Last: from here on the key is never used without the memory that was made with it.
     create_file(home / NAME_FILE, f"{name}\n".encode(), mode=_OWNER_ONLY)
 
 
@@ -68,6 +72,11 @@ def _read_name(home: Path, name: str | None) -> str:
         found = (home / NAME_FILE).read_text("utf-8").removesuffix("\n")
     except FileNotFoundError as error:
         raise Unusable(f"--home {home}: no witness is here yet: give --name NAME") from error
+    if not (home / STATE_FILE).exists():
+        raise Unsafe(
+            f"{home / STATE_FILE} is gone: without it the witness {found!r} could cosign a second "
+            "history. Bring that very file back, or begin anew with another --home and --name"
+        )
     if name not in (None, found):
         raise Unsafe(
             f"--name {name}: the key of {home} belongs to the witness {found!r}; one key must not "

@@ -13,9 +13,11 @@ from .errors import (
 )
 from .folder import read_file
 from .keys import read_public_key
+from .record import HASH
 from .revocation import read_revocations
 
 __all__ = [
+    "HASH",
     "Asked",
     "ChainBroken",
     "CosignNeeded",

@@ -24,8 +24,15 @@ def holds_records(path: Path) -> bool:
 
     A folder with a manifest, or with JSON files and nothing of a store; a file that begins as a
     JSON object does, or is named as one; a name with a suffix of which there is nothing, for such
-    is no store that was lost. Raises OSError.
+    is no store that was lost.
     """
+    try:
+        return _holds_records(path)
+    except OSError:
+        return False  # whoever reads all of it says why it cannot be read
+
+
+def _holds_records(path: Path) -> bool:
     if not path.exists():
         return path.suffix != ""
     if path.is_dir():
@@ -46,8 +53,16 @@ def verify_path(path: Path, asked: Asked, *, chain: bool = False, bundle: bool =
     """What the records at a path show: a record, a chain, a bundle or a GAIT artifact.
 
     With `chain` or `bundle` it must be that. A folder with a manifest is always verified as a
-    bundle. Blocks on the disk. Raises RecordsInvalid, by its classes, with their exit codes.
+    bundle. Blocks on the disk. Raises RecordsInvalid, by its classes, with their exit codes; what
+    the disk refuses is Unreadable.
     """
+    try:
+        return _verify_path(path, asked, chain=chain, bundle=bundle)
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read: {error}") from error
+
+
+def _verify_path(path: Path, asked: Asked, *, chain: bool, bundle: bool) -> Verified:
     if not path.exists():
         raise Unreadable(f"there is nothing at {str(path)!r}")
     if path.is_dir():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .asked import Asked, Verified
-from .chain import verify_chain
+from .chain import OPEN_END, verify_chain
 from .detached import check_detached
 from .errors import NotVerified, Unreadable
 from .folder import check_same, file_digest, read_chain_file, read_file, read_folder, record_files
@@ -42,7 +42,8 @@ def verify_bundle(folder: Path, asked: Asked, *, chain: bool) -> Verified:
     if not asked.signatures:
         return told
     _check_signatures(manifest, asked)  # (5)
-    return replace(told, remarks=tuple(each for each in told.remarks if each != UNSIGNED))
+    answered = (UNSIGNED, OPEN_END)
+    return replace(told, remarks=tuple(each for each in told.remarks if each not in answered))
 
 
 def _check_folder(folder: Path, manifest: Manifest) -> None:

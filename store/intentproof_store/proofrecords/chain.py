@@ -1,7 +1,6 @@
 """Chains of proof records: each names the hash of the one before it. Pure."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from .asked import Asked, Verified
 from .detached import Detached, check_detached, read_detached
@@ -13,6 +12,9 @@ from .moment import Moment, read_moment
 from .record import Record, read_record
 from .recordcheck import check_record, remarks_on
 
+OPEN_END = (
+    "an end that was cut off does not show: --head HASH asks for the last record that you know of"
+)
 _NO_TIME = "0001-01-01T00:00:00Z"  # what Go writes for no time
 _CHAIN = {
     "chain_id": Kind.TEXT,
@@ -103,17 +105,16 @@ def verify_chain(chain: Chain, asked: Asked) -> Verified:
         asked.check_not_revoked(signature.key_id, f"signature {number} of the chain")
     if asked.signatures:  # (6)
         _check_signatures(chain, asked.key())
+    remarks = remarks_on(chain.records, signatures=asked.signatures)
+    if asked.head is None and not (asked.signatures and chain.signatures):
+        remarks = (*remarks, OPEN_END)
     document: dict[str, object] = {
         "kind": "chain",
         "ok": True,
         "records": count,
         "head_hash": head,
     }
-    return Verified(
-        document,
-        f"Chain intact. {count} records. No gaps.",
-        remarks_on(chain.records, signatures=asked.signatures),
-    )
+    return Verified(document, f"Chain intact. {count} records. No gaps.", remarks)
 
 
 def _check_link(record: Record, head: str) -> None:
@@ -154,15 +155,3 @@ def _check_signatures(chain: Chain, key: PublicKey) -> None:
             check_record_signature(record, key)
         except NotVerified as error:
             raise ChainBroken(index, len(chain.records), record.record_id, str(error)) from error
-
-
-def document_of(chain: Chain, signatures: list[dict[str, str]]) -> dict[str, Any]:
-    """The chain as it is written: the object that `read_chain` reads."""
-    return {
-        "chain_id": chain.chain_id,
-        "created_at": chain.created_at.seconds_text() if chain.created_at else _NO_TIME,
-        "record_count": len(chain.records),
-        "head_hash": chain.head_hash,
-        "records": [record.document() for record in chain.records],
-        **({"signatures": signatures} if signatures else {}),
-    }

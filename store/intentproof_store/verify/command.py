@@ -6,11 +6,23 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid
+from ..errors import (
+    AuthoritiesInvalid,
+    HomeInvalid,
+    NoteInvalid,
+    PeriodInvalid,
+    PolicyInvalid,
+    TenantInvalid,
+)
+from ..period import read_period
+from ..present import shown
 from .file_command import run_file
 from .judge import verify_store
+from .period import PERIOD_CODES
 from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
+from .stamp_file import is_stamp, run_stamp
+from .stamp_words import stamp_lines
 from .trust import VerifyRequest
 from .witnessed import witnessed_lines
 
@@ -35,7 +47,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a bundle, a receipt, a consistency proof or proof records "
+        help="a store, a bundle, a receipt, a consistency proof, a time stamp or proof records "
         "(default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
@@ -47,6 +59,14 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="a C2SP tlog-policy: logs, witnesses and quorum"
     )
+    parser.add_argument(
+        "--period",
+        metavar="A..B",
+        help="every log shows the whole of this time: RFC 3339 dates or instants, B exclusive",
+    )
+    parser.add_argument(
+        "--tsa", type=Path, metavar="ROOTS_PEM", help="ask for time stamps, of these authorities"
+    )
     parser.set_defaults(run=run)
 
 
@@ -55,7 +75,15 @@ def run(args: argparse.Namespace) -> int:
     if is_about_records(args):
         return run_records(args)
     if args.path is not None and args.path.is_file():
-        return run_file(args)
+        if args.period is not None:
+            sys.stderr.write("verify: --period is for a store: a file shows what it was made for\n")
+            return _INVALID_INPUT
+        return run_stamp(args) if is_stamp(args.path) else run_file(args)
+    try:
+        period = read_period(args.period) if args.period is not None else None
+    except PeriodInvalid as error:
+        sys.stderr.write(f"verify: {shown(str(error))}\n")
+        return _INVALID_INPUT
     store = args.path or args.store
     hot = store / "hot" if args.path else args.hot or store / "hot"
     request = VerifyRequest(
@@ -67,11 +95,19 @@ def run(args: argparse.Namespace) -> int:
         keys=args.key,
         known=args.known,
         policy=args.policy,
+        period=period,
+        tsa=args.tsa,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid) as error:
+    except (
+        AuthoritiesInvalid,
+        HomeInvalid,
+        NoteInvalid,
+        PolicyInvalid,
+        TenantInvalid,
+    ) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -98,17 +134,32 @@ def _print_report(report: Report) -> None:
             + (f", {log.hot} hot" if log.hot else "")
             + (f", {log.beyond} beyond" if log.beyond else "")
         )
-        gone = [f"{count} {half}s" for half, count in log.erased.items() if count]
+        gone = [
+            f"{count} {half}{'' if count == 1 else 's'}"
+            for half, count in log.erased.items()
+            if count
+        ]
         if gone:
             lines.append(f"    erased, as the log says: {', '.join(gone)}")
         if log.hash_only:
             lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
         lines += witnessed_lines(log)
+        lines += [f"    {line}" for line in stamp_lines(log)]
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"
             lines.append(f"    {problem.code}{index}{where}: {problem.message}")
         if len(log.problems) > _PROBLEMS_SHOWN:
             lines.append(f"    … and {len(log.problems) - _PROBLEMS_SHOWN} more")
+    if report.period is not None:
+        covered = not any(
+            problem.code in PERIOD_CODES for log in report.logs for problem in log.problems
+        )
+        between = f"{report.period['from']} to {report.period['to']}"
+        lines.append(
+            f"  period: every log shows the whole of {between}"
+            if covered
+            else f"  period: {between} is not covered, as said above"
+        )
     lines.append(f"  {report.events_verified} events verified, anchor: {report.anchor}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write("".join(f"{shown(line)}\n" for line in lines))

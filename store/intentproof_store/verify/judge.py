@@ -19,9 +19,15 @@ from ..rowcheck import check_batch
 from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
 from .event_ids import Marker
 from .log_check import Gathered, LogFolders, check_log
+from .moment import at_one_moment
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
+from .period import document
 from .report import LogReport, Outcome, Problem, Report, outcome_of
+from .rotations import candidate_keys
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .spill import Spill
+from .stamps import read_stamps, require_stamp
+from .tenant_check import check_tenant_logs
 from .trust import Trust, VerifyRequest, trust_of
 from .windows import Windows, check_windows, windows_of
 from .witnessed import judge_log, tell_witnessed
@@ -30,14 +36,20 @@ _PARALLEL_ROWS_MIN = 200_000  # below, starting processes costs more than it sav
 Progress = Callable[[int, int], None]
 
 
+@at_one_moment
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
-    """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
+    """Judge a store. Reads it once, in the memory of some segments, however large it is.
 
-    Raises HomeInvalid, NoteInvalid and PolicyInvalid for what the caller brings along and cannot be
-    read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
+    What it must keep of each leaf, some 90 bytes, goes into a file for temporary files without a
+    name once that is over 32 MiB a log. Raises OSError where that disk refuses.
+
+    Raises HomeInvalid, NoteInvalid, PolicyInvalid and AuthoritiesInvalid for what the caller brings
+    along and cannot be read, TenantInvalid for a tenant that is none. What is wrong with the store
+    is in the report.
     """
-    trust = trust_of(request)
+    pinned = trust_of(request)
     layout = Layout(request.store)
+    trust = replace(pinned, keys=(*pinned.keys, *candidate_keys(layout, request.hot, pinned.keys)))
     tenants = [check_tenant(request.tenant)] if request.tenant else _tenants(layout, trust)
     logs: list[LogReport] = []
     work: list[tuple[LogReport, SignedSizes, list[LeavesReport], list[SegmentTask]]] = []
@@ -50,19 +62,27 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
         for log in logs_of_tenant:
             logs.append(log)
             found = (
-                replace(task, windows=windows.get(log.writer)) for task in tasks.get(log.writer, [])
+                replace(task, windows=windows.get(log.writer), timed=request.period is not None)
+                for task in tasks.get(log.writer, [])
             )
             mine = sorted(found, key=lambda task: task.name.first)
             log_signed = signed.get(log.writer, SignedSizes())  # none for a stranger's file
             work.append((log, log_signed, hot.get(log.writer, []), mine))
     _check_all(work, layout, request, progress)
+    for tenant in tenants:
+        check_tenant_logs(
+            [log for log in logs if log.tenant == tenant], pinned.keys, request.period
+        )
+    for log in logs:
+        require_stamp(log)
     if request.tenant is None:
         _strangers(layout, logs)
     if not logs:
         code = "unknown_tenant" if request.tenant else "empty_store"
         message = f"nothing of {request.tenant}" if request.tenant else "no log is in this store"
         logs.append(LogReport(request.tenant or "", "", problems=[Problem(code, message)]))
-    return Report(_outcome(logs, trust), _anchor(trust, logs), logs)
+    period = document(request.period) if request.period else None
+    return Report(_outcome(logs, trust), _anchor(trust, logs), logs, period)
 
 
 def _tenants(layout: Layout, trust: Trust) -> list[str]:
@@ -116,6 +136,9 @@ def _signed(layout: Layout, log: LogReport, trust: Trust, request: VerifyRequest
         signed.roots.clear()
         message = "no key that you trust is of this log"
         log.problems.append(Problem("no_checkpoint", message))
+        return signed
+    own = trust.of_log(log.tenant, log.writer)
+    read_stamps(folder, log, own=own, sizes=signed, tokens=trust.tokens)
     if trust.policy is not None:
         signed.judgements = judge_log(folder, log, signed, trust.policy, trust.keys)
     return signed
@@ -149,6 +172,8 @@ def _hot(
         checked = check_batch(rows, tenant=log.tenant, writer=log.writer)
         leaves.add(rows, checked, path.name, marker=marker)
         check_windows(leaves, windows, rows, path.name)
+        leaves.add_times(rows)
+        leaves.settle_times()
         found.append(leaves)
     return sorted(found, key=lambda leaves: leaves.first)
 
@@ -201,9 +226,11 @@ def _check_all(
     checked = _run(tasks, request.processes)
     done = 0
     for log, signed, hot, mine in work:
-        sealed = []
+        spill, sealed = Spill(), []
         for _ in mine:
-            sealed.append(next(checked))
+            leaves = next(checked)
+            leaves.keep(spill)
+            sealed.append(leaves)
             done += 1
             if progress is not None:
                 progress(done, len(tasks))

@@ -31,6 +31,7 @@ class SignedSizes:
     roots: dict[int, bytes] = field(default_factory=dict)
     trusted: bool = False
     vouched: int | None = None
+    signers: dict[int, set[VerifierKey]] = field(default_factory=dict)
     judgements: dict[int, Judgement] | None = None
 
     def anchors(self, fitting: Iterable[int]) -> list[int]:
@@ -38,6 +39,14 @@ class SignedSizes:
         if self.judgements is None:
             return list(fitting)
         return [s for s in fitting if s in self.judgements and self.judgements[s].is_met]
+
+    def times_ns(self) -> dict[int, int] | None:
+        """When each size reached the policy's quorum; None where it asks for none."""
+        met = {size: each for size, each in (self.judgements or {}).items() if each.is_met}
+        times = {size: each.witnessed_at for size, each in met.items()}
+        if self.judgements is None or None in times.values():
+            return None
+        return {size: at_s * 10**9 for size, at_s in times.items() if at_s is not None}
 
     def witnessed(self, size: int) -> dict[str, int]:
         """Which witnesses of the policy cosigned the checkpoint of that size, in Unix seconds."""
@@ -66,7 +75,7 @@ def read_checkpoints(
         if size is None and path.name != "checkpoint":
             continue  # a cosignature or a stranger: it can add nothing and take nothing away
         try:
-            checkpoint = _open_checkpoint(read_regular(path), own, suffix)
+            checkpoint, signers = own_checkpoint(read_regular(path), own, suffix)
         except (NoteInvalid, OSError) as error:
             report.problems.append(Problem("checkpoint_invalid", str(error), path.name))
             continue
@@ -74,23 +83,34 @@ def read_checkpoints(
             message = f"its name says {size}, its text {checkpoint.size}"
             report.problems.append(Problem("checkpoint_invalid", message, path.name))
             continue
-        _add(sizes, report, checkpoint, path.name)
+        add_checkpoint(sizes, report, checkpoint, path.name)
+        if signers:
+            sizes.signers.setdefault(checkpoint.size, set()).update(signers)
     for checkpoint in known:
         if checkpoint.origin.endswith(suffix):
-            _add(sizes, report, checkpoint, "the checkpoint that you brought")
+            add_checkpoint(sizes, report, checkpoint, "the checkpoint that you brought")
     return sizes
 
 
-def _open_checkpoint(raw: bytes, own: Sequence[VerifierKey], suffix: str) -> Checkpoint:
-    note = open_note(raw, own)[0] if own else parse_note(raw)
+def own_checkpoint(
+    raw: bytes, own: Sequence[VerifierKey], suffix: str
+) -> tuple[Checkpoint, tuple[VerifierKey, ...]]:
+    """The checkpoint of a log whose origin ends so, and which of its keys signed it.
+
+    Where keys of it are at hand, one must have. Raises NoteInvalid.
+    """
+    note, signers = open_note(raw, own) if own else (parse_note(raw), ())
     checkpoint = parse_checkpoint_text(note.text)
     names = {key.name for key in own}
     if (names and checkpoint.origin not in names) or not checkpoint.origin.endswith(suffix):
         raise NoteInvalid(f"a checkpoint of another log: {checkpoint.origin}")
-    return checkpoint
+    return checkpoint, signers
 
 
-def _add(sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str) -> None:
+def add_checkpoint(
+    sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str
+) -> None:
+    """Count a signed checkpoint; another root of its size is a fork."""
     standing = sizes.roots.setdefault(checkpoint.size, checkpoint.root)
     if standing != checkpoint.root:
         message = f"two signed checkpoints of size {checkpoint.size} have different roots"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..present import shown
 from ..proofrecords import (
+    HASH,
     Asked,
     RecordsInvalid,
     Unreadable,
@@ -20,7 +21,8 @@ from .bundle_command import looks_like_bundle
 
 _OK = 0
 _UNSIGNED_LIST = "nobody looked at who signed the revocation list: --revocation-key asks"
-_OURS = ("tenant", "sealed", "key", "known")  # flags of stores, receipts and consistency proofs
+# Flags of stores, bundles, receipts, consistency proofs and time stamps.
+_OURS = ("tenant", "sealed", "key", "known", "policy", "period", "tsa")
 
 
 def add_record_flags(parser: argparse.ArgumentParser) -> None:
@@ -95,10 +97,12 @@ def _check_flags(args: argparse.Namespace) -> None:
     """Raise Unreadable for a flag that would be ignored here: it would promise a check."""
     if args.path is None:
         raise Unreadable("which PATH? --store is not where proof records are")
+    if args.head is not None and not HASH.fullmatch(args.head):
+        raise Unreadable(f"--head {args.head[:80]!r} is not sha256: and 64 lower-case hex digits")
     if args.revocation_key is not None and args.revocation_list is None:
         raise Unreadable("--revocation-key needs --revocation-list, the list that it signed")
     for name in _OURS:
-        if getattr(args, name):
+        if getattr(args, name, None):
             raise Unreadable(
                 f"--{name} is for stores and receipts; proof records take --signatures "
                 "--public-key, --chain, --bundle, --head and --strict"

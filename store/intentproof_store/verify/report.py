@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from .life import Life
+
 
 class Outcome(Enum):
     """What was found; the first that applies, in this order."""
@@ -39,6 +41,8 @@ _TAMPERED = frozenset(
         "frame_forged",
         "genesis_differs",
         "hot_differs",
+        "key_given_up",
+        "key_not_named",
         "key_invalid",
         "leaf_invalid",
         "leaf_misplaced",
@@ -51,7 +55,9 @@ _TAMPERED = frozenset(
         "receipt_differs",
         "report_differs",
         "root_differs",
+        "rotation_invalid",
         "sha256_differs",
+        "stamp_invalid",
         "tile_differs",
         "unknown_member",
         "wrong_date",
@@ -63,15 +69,21 @@ _INCOMPLETE = frozenset(
         "behind_known",
         "empty_store",
         "frame_damaged",
+        "heartbeat_missing",
         "leaves_missing",
         "log_missing",
         "no_checkpoint",
         "not_a_segment",
+        "not_stamped",
         "overlap",
+        "period_not_covered",
         "quarantine_missing",
+        "stamp_missing",
         "unknown_tenant",
         "unsigned_file",
         "unsigned_sealed",
+        "writer_behind",
+        "writer_missing",
         "wrong_rows",
     )
 )
@@ -117,6 +129,15 @@ class WitnessedReport:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class StampedTime:
+    """A time stamp that holds: the first `size` leaves existed before `seconds` (Unix, UTC)."""
+
+    size: int
+    seconds: int
+    file: str
+
+
 @dataclass
 class LogReport:
     """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64.
@@ -136,13 +157,27 @@ class LogReport:
     problems: list[Problem] = field(default_factory=list)
     events_verified: int = 0
     anchored: bool = False
+    life: Life = field(default_factory=Life)
     erased: dict[str, int] = field(default_factory=dict)
     hash_only: int = 0
     anchor_size: int = 0
     witnessed: WitnessedReport | None = None
+    stamps: list[StampedTime] | None = None  # None where the reader trusts no authority
+
+    @property
+    def stamped_size(self) -> int:
+        """How many leaves existed at some time that an authority vouches for."""
+        return max((each.size for each in self.stamps or ()), default=0)
+
+    def stamped_times(self, size: int) -> list[int]:
+        """The times before which the checkpoint of `size` leaves existed, Unix seconds, ascending.
+
+        Empty where it has no time stamp that holds.
+        """
+        return sorted(each.seconds for each in self.stamps or () if each.size == size)
 
     def document(self) -> dict[str, Any]:
-        """As in the JSON of `verify`; `witnessed` under a policy only."""
+        """As in the JSON of `verify`; `witnessed` and `stamps` where they are asked for."""
         more = {} if self.witnessed is None else {"witnessed": self.witnessed.document()}
         return {
             "tenant": self.tenant,
@@ -155,9 +190,18 @@ class LogReport:
             "beyond": self.beyond,
             "erased": {half: self.erased.get(half, 0) for half in ("context", "payload")},
             "hash_only": self.hash_only,
+            **self._stamps(),
             "problems": [problem.document() for problem in self.problems],
             **more,
         }
+
+    def _stamps(self) -> dict[str, Any]:
+        """The newest of the log's time stamps, and how many there are."""
+        if self.stamps is None:
+            return {}
+        size = self.stamped_size
+        before_s = self.stamped_times(size)[0] if self.stamps else None
+        return {"stamps": {"count": len(self.stamps), "size": size, "before_s": before_s}}
 
 
 @dataclass(frozen=True)
@@ -167,6 +211,7 @@ class Report:
     outcome: Outcome
     anchor: str
     logs: list[LogReport]
+    period: dict[str, str] | None = None
 
     @property
     def events_verified(self) -> int:
@@ -175,13 +220,14 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """The JSON of `verify` (contract §7)."""
-        return {
+        document = {
             "ok": self.outcome is Outcome.VERIFIED,
             "outcome": self.outcome.value,
             "anchor": self.anchor,
             "logs": [log.document() for log in self.logs],
             "events_verified": self.events_verified,
         }
+        return document if self.period is None else document | {"period": self.period}
 
 
 def outcome_of(logs: list[LogReport]) -> Outcome:

@@ -95,6 +95,9 @@ def tell_witnessed(report: LogReport, signed: SignedSizes) -> None:
             f"{signed.judgements[newest].why_not()}"
         )
         report.problems.append(Problem("not_witnessed", message, f"checkpoint.{newest}"))
+    elif size == 0 and signed.roots:
+        message = "neither the policy nor --key has a key of this log, so no checkpoint counts"
+        report.problems.append(Problem("not_witnessed", message))
 
 
 def _moments(signed: SignedSizes) -> list[int]:
