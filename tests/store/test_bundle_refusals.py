@@ -1,9 +1,6 @@
 """What was touched in a bundle is refused, by whoever, however well the rest was mended."""
 
 import hashlib
-import io
-import tarfile
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +11,9 @@ from hypothesis import strategies as st
 from intentproof_store.bundle import archive as archives
 from intentproof_store.bundle.content import Content, content_files
 from intentproof_store.bundle.files import MANIFEST
+from intentproof_store.bundle.head import decode_head
 from intentproof_store.errors import BundleInvalid
+from intentproof_store.extension import decode_extension
 from intentproof_store.note import VerifierKey
 from intentproof_store.verify.bundle_check import judge_bundle
 from intentproof_store.verify.bundle_trust import Trusted
@@ -112,7 +111,6 @@ def test_a_half_that_was_taken_out_shows_in_the_report() -> None:
     "name",
     [
         "evil.sh",
-        "events/000004.leaf",
         "events/1.leaf",
         "events/000001.leaf/x",
         "../escaped",
@@ -130,7 +128,13 @@ def test_a_half_that_was_taken_out_shows_in_the_report() -> None:
 )
 def test_unknown_members_are_refused(name: str) -> None:
     """No file is taken that no bundle has, wherever its name points to."""
-    assert code_of(packed(mended({**GOOD, name: b"x"}))) in ("unknown_member", "event_unproved")
+    assert code_of(packed(mended({**GOOD, name: b"x"}))) == "unknown_member"
+
+
+def test_more_events_than_are_named_are_refused() -> None:
+    """A leaf, a half or a proof beyond the events that bundle.json counts is refused."""
+    for name in ("events/000004.leaf", "events/000004.payload", "proofs/000004.tlog-proof"):
+        assert code_of(packed(mended({**GOOD, name: b"x"}))) == "event_unproved"
 
 
 @pytest.mark.parametrize(
@@ -147,36 +151,32 @@ def test_files_that_nothing_asks_for_are_refused(name: str) -> None:
     assert code_of(packed(mended({**GOOD, name: b"x"}))) == "unknown_member"
 
 
-def tar_of(change: Callable[[tarfile.TarInfo], None], name: str = "events/000001.leaf") -> bytes:
-    """The good bundle as another program's archive, one entry changed."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for each, raw in sorted(GOOD.items()):
-            info = tarfile.TarInfo(each)
-            info.size = len(raw)
-            if each == name:
-                change(info)
-            tar.addfile(info, io.BytesIO(raw))
-    return out.getvalue()
+def with_header(at: int, value: bytes) -> bytes:
+    """The good archive with bytes of its first header replaced, and the header's sum mended."""
+    raw = plain(GOOD)
+    head = raw[:at] + value + raw[at + len(value) : 512]
+    blank = head[:148] + b" " * 8 + head[156:]
+    return blank[:148] + b"%06o\0 " % sum(blank) + blank[156:] + raw[512:]
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("at", "value"),
     [
-        ("type", tarfile.SYMTYPE),
-        ("type", tarfile.LNKTYPE),
-        ("type", tarfile.DIRTYPE),
-        ("type", tarfile.CHRTYPE),
-        ("type", tarfile.FIFOTYPE),
-        ("mode", 0o4755),
-        ("mtime", 1),
-        ("uid", 1),
-        ("uname", "root"),
+        *((156, bytes([kind])) for kind in b"\x00123456789gxLKS"),  # links, devices, pax, sparse
+        (100, b"0004755"),
+        (108, b"0000001"),
+        (136, b"00000000001"),
+        (157, b"/etc/passwd"),
+        (265, b"root"),
+        (329, b"0000001"),
+        (345, b"../.."),
+        (500, b"x"),
     ],
 )
-def test_only_regular_files_are_taken(field: str, value: object) -> None:
-    """A link, a device, a mode, an owner or a time in the archive is refused."""
-    assert code_of(tar_of(lambda info: setattr(info, field, value))) == "archive_invalid"
+def test_only_regular_files_are_taken(at: int, value: bytes) -> None:
+    """A link, a device, a mode, an owner, a time or a prefix in the archive is refused."""
+    assert with_header(156, b"0") == plain(GOOD)
+    assert code_of(with_header(at, value)) == "archive_invalid"
 
 
 def test_a_name_stands_once() -> None:
@@ -247,7 +247,8 @@ def test_a_bomb_is_refused_before_it_goes_off(monkeypatch: pytest.MonkeyPatch) -
         packed(GOOD)[:-40] + bytes(4 << 20),
     ):
         assert code_of(bomb) in ("archive_too_large", "archive_invalid")
-    assert code_of(compressed(bytes(256 << 20))) == "archive_too_large"
+    with pytest.raises(BundleInvalid, match="shorter period"):
+        archives.unpack(compressed(bytes(256 << 20)))
     monkeypatch.setattr(archives, "WINDOW_BYTES_MAX", 1 << 10)
     assert code_of(packed(GOOD)) == "archive_too_large"
     monkeypatch.setattr(archives, "MEMBERS_MAX", 5)
@@ -359,8 +360,30 @@ def test_checkpoints_are_proved_to_extend_each_other() -> None:
     log = MemoryLog()
     for number in range(30, 37):
         log.add(event(number))
-    swapped = {**files, "growth.2-7": log.growth(2, 7)}
-    assert code_of(forged(replace(made, logs={WRITER: swapped}))) == "proof_invalid"
+    good = decode_extension(files["growth.2-7"])
+    for growth in (
+        log.growth(2, 7),
+        replace(good, proof=good.proof[::-1]).encode(),
+        replace(good, old_size=3).encode(),
+        replace(good, checkpoint=good.checkpoint + "\u2014 x AAAAAAAA\n".encode()).encode(),
+        b"no proof",
+    ):
+        swapped = {**files, "growth.2-7": growth}
+        assert code_of(forged(replace(made, logs={WRITER: swapped}))) == "proof_invalid"
+
+
+def test_a_checkpoint_stands_under_its_size() -> None:
+    """A checkpoint in a file that is named for another size is refused."""
+    made = content()
+    renamed = {"checkpoint.8": made.logs[WRITER]["checkpoint.7"]}
+    assert code_of(forged(replace(made, logs={WRITER: renamed}))) == "checkpoint_invalid"
+
+
+def test_a_tenant_is_not_hidden_in_an_origin() -> None:
+    """An origin that ends like the tenant's does not make another tenant's leaf its own."""
+    log = MemoryLog(origin=f"log.example/x/{TENANT}/{WRITER}")
+    log.add(event(0), tenant=f"x/{TENANT}")
+    assert code_of(forged(content(log, indexes=(0,)))) == "leaf_misplaced"
 
 
 def test_a_head_is_written_in_one_way() -> None:
@@ -391,6 +414,8 @@ def test_a_head_is_written_in_one_way() -> None:
         assert old in good
         files = mended({**GOOD, "bundle.json": good.replace(old, new)})
         assert code_of(packed(files)) == "bundle_invalid", new
+        with pytest.raises(BundleInvalid):
+            decode_head(files["bundle.json"])
 
 
 def test_the_limit_holds_for_whoever_makes_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def test_no_evidence_can_be_changed_by_whoever_mends_the_manifest() -> None:
     accepted = [
         (name, bit)
         for name, raw in evidence().items()
-        for bit in range(zlib.crc32(name.encode()) % 499, 8 * len(raw), 499)
+        for bit in range(zlib.crc32(name.encode()) % 997, 8 * len(raw), 997)
         if accepts(plain(mended({**GOOD, name: flipped(raw, bit)})))
     ]
     assert accepted == []

@@ -15,7 +15,7 @@ proof can be handed on without the data. What else is in a bundle follows from t
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from intentproof_schemas import CONTEXT_DOMAIN, PAYLOAD_DOMAIN, SALT_BYTES
@@ -25,8 +25,6 @@ from ..note import VerifierKey
 from ..receipt import Half, Receipt, decode_receipt
 from .head import FILE, Head, decode_head
 
-DERIVED = ("MANIFEST", "README.txt", "report.html")
-
 _SIZE = r"(?:[1-9][0-9]{0,18})"
 _WRITER = r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}"
 _EVENT = re.compile(r"(?:events|proofs)/([0-9]{6})\.(?:leaf|context|payload|tlog-proof)")
@@ -35,9 +33,6 @@ _LOG = re.compile(
     rf"|anchor\.{_SIZE}\.[0-9a-f]{{16}}(?:\.tsr)?)"
 )
 _KEY = re.compile(r"keys/([0-9a-f]{8})\.vkey")
-_FOLLOWS = re.compile(
-    rf"keys/[0-9a-f]{{8}}\.pem|logs/{_WRITER}/checkpoint\.{_SIZE}\.(?:body|[0-9a-f]{{8}}\.sig)"
-)
 
 
 @dataclass(frozen=True)
@@ -79,17 +74,11 @@ def content_files(content: Content) -> Iterator[tuple[str, bytes]]:
         yield f"keys/{key.key_id.hex()}.vkey", f"{key.vkey()}\n".encode()
 
 
-def check_names(files: Iterable[str]) -> None:
-    """Raise BundleInvalid for a name that no file of a bundle has."""
-    for name in files:
-        if not _is_member(name):
-            raise BundleInvalid("unknown_member", "no bundle has a file of this name", name)
-
-
 def read_content(files: Mapping[str, bytes]) -> Content:
     """The content of a bundle's files. Raises BundleInvalid where a file is missing or odd.
 
-    Whether each byte is as it is written from the content, the caller compares.
+    That there are no other files, and each byte is as it follows from the content, is for
+    `check_files` to see.
     """
     head = decode_head(_file(files, FILE, "bundle_invalid"))
     events = tuple(_event(files, number(place)) for place in range(head.events))
@@ -104,12 +93,6 @@ def read_content(files: Mapping[str, bytes]) -> Content:
             logs.setdefault(found[1], {})[found[2]] = raw
     keys = tuple(_key(name, raw) for name, raw in files.items() if _KEY.fullmatch(name))
     return Content(head, events, logs, keys)
-
-
-def _is_member(name: str) -> bool:
-    if name in (FILE, *DERIVED):
-        return True
-    return any(each.fullmatch(name) for each in (_EVENT, _LOG, _KEY, _FOLLOWS))
 
 
 def _file(files: Mapping[str, bytes], name: str, code: str) -> bytes:
