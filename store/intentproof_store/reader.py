@@ -68,6 +68,15 @@ class Reader:
 
     def refresh(self) -> None:
         """See what was acknowledged since. Cheap where nothing was."""
+        for _ in range(_TRIES_MAX - 1):
+            try:
+                self._refresh()
+            except duckdb.IOException:
+                continue  # a segment was revised or dropped between its listing and its reading
+            return
+        self._refresh()
+
+    def _refresh(self) -> None:
         with self._lock:
             frames, hot_problems = self._hot.read()
             segments, problems = self._segments(frames)

@@ -36,6 +36,7 @@ from tests.store.support import (
     event,
     events,
     place,
+    read_log,
     verified,
 )
 
@@ -64,6 +65,12 @@ def retain(where: Place, *argv: str, before: str = DAYS[2]) -> tuple[int, str]:
     return code, err
 
 
+def sealed_before(where: Place, day: str) -> int:
+    """How many leaves the segments of earlier days have."""
+    segments = read_log(where).segments
+    return sum(segment.name.rows for segment in segments if segment.day < day)
+
+
 def hold(where: Place, *argv: str) -> str:
     code, out, err = run(where, "hold", "--tenant", TENANT, *REASON, "--yes", *argv)
     assert code == 0, err
@@ -89,14 +96,15 @@ def test_whole_segments_go_and_what_was_proved_stays_proved(here: Place) -> None
     places = Places(store=here.layout.root, hot=here.hot, home=here.home)
     old = receipt_of(places, TENANT, event(3).event_id)
     size = verify_receipt(old, keys=()).checkpoint.size
+    going = sealed_before(here, DAYS[2])
     with plain_disk():
         code, err = retain(here, *WHOLE)
     assert (code, holding(here, MARK)) == (0, [])
-    assert "2 segments of acme with 22 leaves" in err
+    assert f"2 segments of acme with {going} leaves" in err
     report = verified(here)
-    assert (report.logs[0].hash_only, codes(report)) == (22, set())
+    assert (report.logs[0].hash_only, codes(report)) == (going, set())
     assert report.events_verified == 10
-    assert "kept as hashes only, as the log says: 22 leaves" in run(here, "verify")[1]
+    assert f"kept as hashes only, as the log says: {going} leaves" in run(here, "verify")[1]
     assert verify_receipt(old, keys=()).payload is not None
     extension = extension_of(places, TENANT, here.writer, old_size=size)
     assert extension.old_size == size
@@ -107,23 +115,25 @@ def test_whole_segments_go_and_what_was_proved_stays_proved(here: Place) -> None
 
 def test_a_store_with_dropped_segments_is_written_on(here: Place) -> None:
     """The next starts take events, seal and sign, and drop more, from where it begins now."""
+    first, both = sealed_before(here, DAYS[1]), sealed_before(here, DAYS[2])
     assert retain(here, *WHOLE, before=DAYS[1])[0] == 0
     with here.ledger() as ledger:
         append(ledger, events(40, 50))
         assert append(ledger, [event(25)]).duplicates == 1
-    assert verified(here).logs[0].hash_only == 12
+    assert verified(here).logs[0].hash_only == first
     assert retain(here, *WHOLE)[0] == 0
     report = verified(here)
-    assert (report.logs[0].hash_only, codes(report)) == (22, set())
+    assert (report.logs[0].hash_only, codes(report)) == (both, set())
 
 
 def test_a_segment_that_no_leaf_names_is_missing(here: Place) -> None:
     """Whoever deletes another segment after a retention is told on: incomplete."""
+    dropped = sealed_before(here, DAYS[1])
     assert retain(here, *WHOLE, before=DAYS[1])[0] == 0
     next(path for path in segments_of(here) if DAYS[1] in str(path)).unlink()
     report = judged(here)
     assert (report.outcome, codes(report)) == (Outcome.INCOMPLETE, {"leaves_missing"})
-    assert report.logs[0].hash_only == 12
+    assert report.logs[0].hash_only == dropped
 
 
 def test_dropping_payloads_excuses_no_missing_segment(here: Place) -> None:
@@ -314,6 +324,7 @@ def test_a_kill_between_the_steps_of_dropping(
     here: Place, name: str, when: str, count: int
 ) -> None:
     """`verify` passes after it, and the next start drops the rest, claiming once."""
+    going = sealed_before(here, DAYS[2])
     code = [sys.executable, "-W", "ignore", "-c", DROPS_AND_KILLS_ITSELF]
     killed = subprocess.run(
         [*code, str(here.root), name, when, str(count)], cwd=REPOSITORY, check=False
@@ -322,5 +333,5 @@ def test_a_kill_between_the_steps_of_dropping(
     assert judged(here).outcome is Outcome.VERIFIED, codes(judged(here))
     finish(here)
     report = verified(here)
-    assert (report.logs[0].hash_only, codes(report)) == (22, set())
+    assert (report.logs[0].hash_only, codes(report)) == (going, set())
     assert len(claims(here, "retention")) == 1
