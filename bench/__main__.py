@@ -7,13 +7,19 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from intentproof_schemas import ExecutionEvent
+
+from . import kernel
+from .checkpointing import run_checkpoints
 from .floor import run_floor
+from .kernel import make_events
 from .latency import OFFERS, Latency, Offer, median_of, run_latency
 from .peers import (
     CONNECTIONS,
@@ -24,8 +30,10 @@ from .peers import (
     run_peer,
     version_of,
 )
+from .proving import run_receipts
 from .reading import build_store, run_lookups, run_verify
 from .throughput import over_grpc, over_http, run_served
+from .verifying import peak_mib
 from .whole import run_whole
 from .workload import Workload, make_workload
 
@@ -43,6 +51,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="look up among ten million as well")
     parser.add_argument("--peers", type=Path, default=PEERS_FOLDER, help="where they are installed")
     parser.add_argument("--peer-spans", type=int, default=3_000, help="spans of a run beside them")
+    parser.add_argument("--kernel-events", type=int, default=5_000, help="one by one, beside it")
     args = parser.parse_args()
     # Ended from outside, it ends what it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -52,12 +61,20 @@ def main() -> None:
         f"{args.spans} spans, {workload.span_bytes:.0f} bytes each, medians of {args.runs} runs\n"
     )
     print(_ROW.format("what", "measured", "x floor", "to reach"))
-    floor = _ingest(workload, args.runs)
-    _latency(min(3, args.runs), args.seconds)
-    _read(args.events, args.runs, floor)
-    _peers(peer_workload(args.peer_spans), args.peers)
+    with _part("ingestion"):
+        floor = _ingest(workload, args.runs)
+        _checkpoints(workload, args.runs)
+    with _part("latency"):
+        _latency(min(3, args.runs), args.seconds)
+    with _part("reading, verifying, proving"):
+        _read(args.events, args.runs, floor)
+    with _part("beside receipt-kernel"):
+        _kernel(make_events(args.kernel_events))
+    with _part("beside others"):
+        _peers(peer_workload(args.peer_spans), args.peers)
     if args.large:
-        _lookups(10_000_000, args.runs)
+        with _part("among ten million"):
+            _lookups(10_000_000, args.runs)
 
 
 def _machine() -> str:
@@ -90,6 +107,15 @@ def _ingest(workload: Workload, runs: int) -> float:
     rate = statistics.median(one.events_a_second for one in http)
     _show("over HTTP with protobuf, the same", rate, floor, "")
     return floor
+
+
+def _checkpoints(workload: Workload, runs: int) -> None:
+    found = [run_in_folder(lambda folder: run_checkpoints(workload, folder)) for _ in range(runs)]
+    share = statistics.median(one.checkpoints for one in found)
+    tree = statistics.median(one.tree for one in found)
+    what = "checkpoints, one a second: of the processor time of ingestion"
+    print(_ROW.format(what, f"{share:.2%}", "", "< 1 %"))
+    print(_ROW.format("  the tree that they are over, whatever the cadence", f"{tree:.2%}", "", ""))
 
 
 def _latency(runs: int, seconds: float) -> None:
@@ -130,21 +156,54 @@ def _read(events: int, runs: int, floor: float) -> None:
         print(_ROW.format("sealed size of an event", f"{size:.0f} bytes", "", "< 350 bytes"))
         with _one_core():
             rates = [run_verify(events, folder) for _ in range(runs)]
-        _show("verify; 1 core", statistics.median(rates), floor, "100,000/s")
+        _show("verify; 1 core", statistics.median(rates), floor, "200,000/s")
+        _show_memory(events, folder)
         _show_lookups(events, run_lookups(workload.trace_id, folder, times=max(runs, 20)))
+        _show_receipts(events, run_receipts(folder, times=max(runs, 20)))
+    few = max(1, events // 10)
+    with tempfile.TemporaryDirectory() as name:
+        build_store(make_workload(few, seed=5), Path(name))
+        _show_memory(few, Path(name))
+
+
+def _kernel(events: list[ExecutionEvent]) -> None:
+    """The same events in each, as each is used; each verifies what it has just kept."""
+    one_by_one = f"{len(events):,} events, each durable before the next"
+    for name, run in (
+        (f"{one_by_one}: ours", partial(kernel.run_ours, events)),
+        ("  the same by receipt-kernel 0.1.0, with SQLite", partial(kernel.run_kernel, events)),
+        (f"  ours, {kernel.BATCH} at once", partial(kernel.run_ours, events, batch=kernel.BATCH)),
+    ):
+        kept = run_in_folder(run)
+        print(_ROW.format(name, f"{kept.appended:,.0f}/s", "", ""))
+        print(_ROW.format("    and verified", f"{kept.verified:,.0f}/s", "", ""), flush=True)
 
 
 def _lookups(events: int, runs: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         workload = make_workload(events, seed=3)
         build_store(workload, Path(name))
-        _show_lookups(events, run_lookups(workload.trace_id, Path(name), times=max(runs, 20)))
+        trace_id = workload.trace_id
+        del workload  # some seven gigabytes
+        _show_lookups(events, run_lookups(trace_id, Path(name), times=max(runs, 20)))
+        _show_receipts(events, run_receipts(Path(name), times=max(runs, 20)))
+        _show_memory(events, Path(name))
 
 
 def _show_lookups(events: int, measured: Sequence[float]) -> None:
     wanted = "< 20 ms" if events <= 1_000_000 else ""
     what = f"select * of one trace among {events:,} events, warm"
     print(_ROW.format(what, f"{statistics.median(measured):.1f} ms", "", wanted))
+
+
+def _show_receipts(events: int, measured: Sequence[float]) -> None:
+    what = f"the receipt of one event among {events:,}, warm"
+    print(_ROW.format(what, f"{statistics.median(measured):.1f} ms", "", "< 50 ms"), flush=True)
+
+
+def _show_memory(events: int, folder: Path) -> None:
+    what = f"  verify's highest memory, {events:,} events"
+    print(_ROW.format(what, f"{peak_mib(events, folder):.0f} MiB", "", ""), flush=True)
 
 
 def _show(what: str, rate: float, floor: float, wanted: str) -> None:
@@ -159,6 +218,14 @@ def run_in_folder(run: Callable[[Path], T]) -> T:
     """One run in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory() as name:
         return run(Path(name))
+
+
+@contextmanager
+def _part(name: str) -> Iterator[None]:
+    """Say on stderr how long a part of all took."""
+    began = time.perf_counter()
+    yield
+    print(f"({name}: {time.perf_counter() - began:.0f} s)", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -22,10 +22,11 @@ def run_whole(workload: Workload, folder: Path) -> float:
     places = settings(folder)
     key = create_key(places.home)
     with collecting_often():  # as `serve` does
-        return _run(places, key, workload)
+        return run_exporter(places, key, workload)
 
 
-def _run(places: LedgerSettings, key: str, workload: Workload) -> float:
+def run_exporter(places: LedgerSettings, key: str, workload: Workload) -> float:
+    """Events a second with these settings, 8 requests in flight."""
     started = time.perf_counter()
     with Ledger.open(places) as ledger:
         exporter = Exporter(

@@ -29,7 +29,10 @@ ROOMS = {SCHEMAS: set[str](), BRIDGE: {SCHEMAS}, STORE: {SCHEMAS}, RECEIVER: {SC
 OTHERS = {
     SCHEMAS: {"orjson", "rfc8785"},
     BRIDGE: {"opentelemetry", "orjson"},
-    STORE: {"cryptography", "duckdb", "jsonschema", "numpy", "orjson", "pyarrow", "zstandard"},
+    STORE: {
+        *("cryptography", "duckdb", "jsonschema", "numpy", "orjson", "pyarrow"),
+        *("rfc3161_client", "zstandard"),
+    },
     RECEIVER: {
         *(
             "cramjam",
@@ -63,8 +66,9 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
         (
-            *("columns", "cosignature", "cosigned", "errors", "extension", "files", "frames"),
-            *("layout", "merkle", "note", "period", "policy", "ranges", "receipt"),
+            *("anchors", "columns", "cosignature", "cosigned", "errors", "extension", "files"),
+            *("frames", "layout", "merkle", "note", "period", "policy", "ranges", "receipt"),
+            "tokens",
         )
     ),
     **dict.fromkeys(f"bundle.{name}" for name in ("archive", "content", "files", "proof")),
@@ -80,7 +84,7 @@ PURE: dict[str, set[str] | None] = {
 }
 PENS = (
     *("ledger", "writer", "clerk", "recovery", "replay", "sameness", "tenantlog", "logfactory"),
-    *("rows", "leafcolumns", "textcolumns", "events", "arrivals", "rounds", "rotation"),
+    *("rows", "leafcolumns", "events", "arrivals", "rounds", "rotation"),
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from intentproof_schemas import EVENT_BYTES_MAX
@@ -21,6 +22,7 @@ ENV_PREFIX = "INTENTPROOF_"
 _MIB = 1 << 20
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 _LOG_NAME = re.compile(r"[a-z0-9.-]{1,100}")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -61,6 +63,11 @@ class Config:
     seal_seconds: float = _number(900.0, 1, 86_400)
     checkpoint_seconds: float = _number(60.0, 1, 86_400)
     heartbeat_seconds: float = _number(3600.0, 3600, 86_400)
+    tsa_url: str | None = None
+    tsa_roots: Path | None = None
+    tsa_authorization: Path | None = None
+    tsa_seconds: float = _number(3600.0, 1, 604_800)
+    tsa_timeout_seconds: float = _number(30.0, 1, 300)
 
     @property
     def hot_folder(self) -> Path:
@@ -81,6 +88,7 @@ class Config:
 _FIELDS = {one.name: one for one in fields(Config)}
 _KINDS: dict[str, type] = {name: type(one.default) for name, one in _FIELDS.items()}
 _KINDS |= {name: type(Config.store) for name, kind in _KINDS.items() if kind is type(None)}
+_KINDS["tsa_url"] = str
 
 
 def default() -> Config:
@@ -195,6 +203,7 @@ def validate(config: Config, sources: Mapping[str, str]) -> None:
     if config.log_level not in _LEVELS:
         raise _out_of_range("log_level", sources, f"must be one of {', '.join(_LEVELS)}")
     _validate_tls(config, sources)
+    _validate_tsa(config, sources)
     if config.bytes_in_flight_max < 2 * config.message_bytes_max:
         raise _out_of_range(
             "bytes_in_flight_max",
@@ -229,6 +238,26 @@ def _validate_tls(config: Config, sources: Mapping[str, str]) -> None:
         raise _out_of_range(given, sources, f"needs {other} beside it")
     if config.tls_client_ca is not None and config.tls_certificate is None:
         raise _out_of_range("tls_client_ca", sources, "needs tls_certificate and tls_key, too")
+
+
+def _validate_tsa(config: Config, sources: Mapping[str, str]) -> None:
+    """The authority has a URL, and no credentials cross the network in clear."""
+    if config.tsa_url is None:
+        for key in ("tsa_roots", "tsa_authorization"):
+            if getattr(config, key) is not None:
+                raise _out_of_range(key, sources, "needs tsa_url, too")
+        return
+    try:
+        parts = urlsplit(config.tsa_url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not config.tsa_url.isprintable():
+        raise _out_of_range("tsa_url", sources, "must be http://HOST… or https://HOST…")
+    if "@" in parts.netloc:
+        raise _out_of_range("tsa_url", sources, "must have no password: give tsa_authorization")
+    if config.tsa_authorization and parts.scheme == "http" and host not in _LOOPBACK:
+        raise _out_of_range("tsa_url", sources, "must be https:// with tsa_authorization")
 
 
 def _out_of_range(key: str, sources: Mapping[str, str], message: str) -> ConfigInvalid:

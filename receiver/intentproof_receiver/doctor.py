@@ -17,6 +17,7 @@ from .checkup import (
     place_findings,
     port_findings,
     running_findings,
+    stamp_findings,
     standing_findings,
     witness_findings,
 )
@@ -109,5 +110,6 @@ def examine(
     yield from port_findings(config, running)
     yield from limit_findings(config, open_files=running.open_files_max if running else None)
     yield from clock_findings(config.store, config.hot_folder, now)
+    yield from stamp_findings(config, now)
     yield from running_findings(running, config)
     yield from witness_findings(config, running, now)

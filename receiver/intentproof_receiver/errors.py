@@ -20,6 +20,7 @@
     - TlsInvalid          a certificate, key or CA cannot be used
   + WitnessFailed         a witness did not cosign: it is asked again later
   + WitnessDisagrees      a witness saw what this store does not have: a restored store, or a fork
+  + TsaFailed             a time-stamping authority cannot be reached, or does not answer
   + Unsafe                would expose what must not be exposed (exit code 8)
 """
 
@@ -145,6 +146,10 @@ class WitnessDisagrees(ReceiverError):
     """A witness cosigned a larger or another log than this store holds: never our own fault."""
 
     exit_code = 8
+
+
+class TsaFailed(ReceiverError):
+    """The time-stamping authority gave no answer: it is asked again later."""
 
 
 class Unsafe(ReceiverError):

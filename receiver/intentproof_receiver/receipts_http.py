@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from intentproof_store import EventUnknown, NotSigned, Places, StoreError, receipt_of
+from intentproof_store import EventUnknown, NotSigned, Places, StoreError, finder_of, receipt_of
 
 from .credentials import Credentials, api_key_of
 from .errors import NotFound, NotYet, Unavailable
@@ -38,6 +38,7 @@ class Receipts:
         self._places = places
         self._authenticate = authenticate
         self._come_back_s = max(1, round(checkpoint_seconds))
+        self._finder = finder_of(places)  # of the pool's one thread
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="receipts")
         self._waiting = 0
 
@@ -57,7 +58,7 @@ class Receipts:
         principal.require("read")
         if self._waiting >= _WAITING_MAX:
             raise Unavailable("too many receipts are asked for at once")
-        make = partial(receipt_of, self._places, principal.tenant, event_id)
+        make = partial(receipt_of, self._places, principal.tenant, event_id, finder=self._finder)
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()

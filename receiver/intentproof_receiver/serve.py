@@ -43,6 +43,7 @@ from .native_output import NativeOutput
 from .observation import make_tracer, show_pressure, tell_of_encodings
 from .process import collecting_often, use_little_memory
 from .receipts_http import Receipts
+from .stamper import Stamper, make_stamper
 from .status_metrics import Watched
 from .tls import Certificates, tls_files
 from .usage import Usage
@@ -123,6 +124,7 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
     async with AsyncExitStack() as stack:
         files = tls_files(config)  # (1)
         certificates = None if files is None else Certificates(files)
+        stamper = make_stamper(config)
         listener = bind(config.http)
         stack.callback(listener.close)
         grpc, grpc_port = grpc_server.bind(
@@ -147,6 +149,7 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
         metrics.registry.register(WitnessCollector(cosigning.status))
         cosigning.start()
         native.listen(partial(tell_of_encodings, metrics))
+        _start(stamper, metrics, ledger, stack)
         intake, http = _assemble(config, ledger, pool, usage, certificates, metrics, tracer)
         grpc_server.add_export(grpc, intake)
         health = GrpcHealth(grpc, grpc_server.SERVICE)
@@ -170,6 +173,15 @@ async def serve(config: Config, native: NativeOutput, *, new_writer: bool = Fals
     log(_log, logging.INFO, "closed")
     if pool.is_busy:  # with crafted bytes, whose sender was not answered; a thread cannot be ended
         os._exit(OK)
+
+
+def _start(
+    stamper: Stamper | None, metrics: Metrics, ledger: Ledger, stack: AsyncExitStack
+) -> None:
+    if stamper is not None:
+        metrics.registry.register(stamper)
+        stack.push_async_callback(asyncio.to_thread, stamper.close)
+        stamper.start(lambda: ledger.status().unsigned_seconds)
 
 
 def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:

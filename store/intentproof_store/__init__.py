@@ -3,6 +3,7 @@
 from .cosignature import WitnessKey, cosign
 from .durable import create_file
 from .errors import (
+    AuthoritiesInvalid,
     EventsInvalid,
     EventUnknown,
     FrameInvalid,
@@ -18,6 +19,7 @@ from .errors import (
     QueryFailed,
     QueryRefused,
     SizeConflict,
+    StampInvalid,
     StoreBusy,
     StoreError,
     StoreMissing,
@@ -28,6 +30,7 @@ from .errors import (
     UnsignedByLog,
 )
 from .events import EVENT_SCHEMA, event_columns
+from .finding import EventFinder
 from .identity import read_vkeys
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
@@ -40,24 +43,30 @@ from .lookups import (
 )
 from .note import VerifierKey
 from .present import cell, document, item, lines, shown
-from .proving import Places, receipt_of
+from .proving import Places, finder_of, receipt_of
 from .quarantine import Undecodable
 from .reader import Reader
 from .setaside import Quarantined, quarantined, read_quarantined, tells_again
 from .settings import LedgerSettings
+from .stamping import Kept, Stamping, Unstamped, last_stamp
 from .standing import check_standing
 from .submission import Seen, Submission, check_growth, read_submission
 from .tenantlog import Appended
 from .textcolumns import Piece, joined, json_piece
+from .tokens import Authorities, read_authorities
 from .witnessing import WitnessedLog, own_logs
 
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "Authorities",
+    "AuthoritiesInvalid",
+    "EventFinder",
     "EventUnknown",
     "EventsInvalid",
     "FrameInvalid",
     "HomeInvalid",
+    "Kept",
     "Layout",
     "Ledger",
     "LedgerBehind",
@@ -78,6 +87,8 @@ __all__ = [
     "Reader",
     "Seen",
     "SizeConflict",
+    "StampInvalid",
+    "Stamping",
     "StoreBusy",
     "StoreError",
     "StoreMissing",
@@ -90,6 +101,7 @@ __all__ = [
     "TraceIdInvalid",
     "Undecodable",
     "UnsignedByLog",
+    "Unstamped",
     "VerifierKey",
     "WitnessKey",
     "WitnessedLog",
@@ -100,12 +112,15 @@ __all__ = [
     "create_file",
     "document",
     "event_columns",
+    "finder_of",
     "item",
     "joined",
     "json_piece",
+    "last_stamp",
     "lines",
     "own_logs",
     "quarantined",
+    "read_authorities",
     "read_quarantined",
     "read_submission",
     "read_trace_id",

@@ -17,6 +17,9 @@
   + UnsignedByLog           a checkpoint that no key of its origin signed
   + SizeConflict            a proof from another size than the witness cosigned last, or a fork
   + ReceiptInvalid          bytes that are no receipt, or tell of another event than they prove
+  + StampInvalid            a time stamp, or its proof, that does not hold
+    + StampUntrusted        by an authority that is none of those that are trusted
+  + AuthoritiesInvalid      no root certificates of time-stamping authorities in a file
   + EventUnknown            no event of that id
   + NotSigned               no checkpoint covers the event yet
   + CheckpointUnknown       the log has no checkpoint of that size
@@ -122,6 +125,20 @@ class SizeConflict(StoreError, ValueError):
 
 class ReceiptInvalid(StoreError, ValueError):
     """A receipt that cannot be read, or whose event is not the one that it proves."""
+
+
+class StampInvalid(StoreError, ValueError):
+    """A time stamp, or the proof that leads to it, that cannot be read or does not hold."""
+
+
+class StampUntrusted(StampInvalid):
+    """A time stamp of an authority that the reader does not trust: of it, nothing is known."""
+
+
+class AuthoritiesInvalid(StoreError, ValueError):
+    """A file that holds no root certificate of a time-stamping authority."""
+
+    exit_code = 6
 
 
 class EventUnknown(StoreError, ValueError):

@@ -2,244 +2,181 @@
 
 Soundness. A row is vouched for only if (a) the leaf rebuilt from its columns is, byte for byte,
 the stored leaf, with every text column written as a JSON string, so that no value can pose as
-another member; (b) both commitments, recomputed, stand in that leaf; (c) each committed text can
-be cut into its members in one way only; (d) the derived columns are equal to what follows from
-the leaf's. Everything else is left to `rowcheck.check_row`.
+another member; (b) both commitments, recomputed, stand in that leaf; (c) no other texts of its
+columns make up the committed texts (`onereading.py`); (d) the derived columns are equal to what
+follows from the leaf's; (e) no column is empty where absent is null. Everything else is left to
+`rowcheck.check_row`.
 """
 
 import hashlib
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from intentproof_schemas import CONTEXT_DOMAIN, EVENT_MEMBERS, PAYLOAD_DOMAIN, SALT_BYTES, VERSION
+from intentproof_schemas import (
+    CONTEXT_DOMAIN,
+    EVENT_KINDS,
+    EVENT_MEMBERS,
+    PAYLOAD_DOMAIN,
+    SALT_BYTES,
+    VERSION,
+)
 
-from .columns import COLUMNS
+from .columns import COLUMNS, SEGMENT_SCHEMA
+from .onereading import reads_one_way
+from .textcolumns import Piece, ends_of, joined, json_piece, number_piece, optional, plain_piece
 
-_EMPTY_SERVICE = b'"service.name":""'  # an empty name is null in the column
+Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
+
+_HEX_BYTES = 64
+_TEXTS = tuple(each.name for each in SEGMENT_SCHEMA if pa.types.is_string(each.type))
+_REQUIRED = (
+    *(name for name, needed in EVENT_MEMBERS if needed and name in COLUMNS),
+    *("intent", "inputs", "context_salt", "payload_salt"),
+    *("started_at", "completed_at", "received_at", "duration_ms", "leaf"),
+)
 
 
 def unvouched_rows(batch: pa.RecordBatch, *, tenant: str, writer: str) -> list[int]:
     """The places in the batch of the rows that this cannot vouch for, in order."""
     if batch.schema.names[: len(COLUMNS)] != list(COLUMNS):
         return list(range(batch.num_rows))
-    kind = batch.column("kind")
-    plain = pc.and_(
-        pc.is_in(kind, value_set=pa.array(["event", "conflict"])),
-        pc.and_(
-            pc.and_(
-                pc.is_valid(batch.column("context_salt")),
-                pc.is_valid(batch.column("payload_salt")),
-            ),
-            pc.and_(pc.is_valid(batch.column("inputs")), pc.is_valid(batch.column("intent"))),
-        ),
-    )
-    plain = pc.and_(plain, pc.is_null(batch.column("detail")))  # stands in no event's leaf
-    places = np.flatnonzero(plain.to_numpy(zero_copy_only=False))
-    if len(places) == batch.num_rows:
-        rows = batch
-    elif len(places):
-        rows = batch.take(pa.array(places))
+    plain = _plain(batch, writer)
+    if plain.all():
+        vouched = _sound(batch, tenant=tenant, writer=writer)
     else:
-        return list(range(batch.num_rows))
-    sound = _sound(rows, tenant=tenant, writer=writer)
-    vouched = np.zeros(batch.num_rows, bool)
-    vouched[places[sound]] = True
+        vouched, places = plain, np.flatnonzero(plain)
+        if len(places):
+            rows = batch.take(pa.array(places))
+            vouched[places] = _sound(rows, tenant=tenant, writer=writer)
     return [int(place) for place in np.flatnonzero(~vouched)]
 
 
-def _sound(rows: pa.RecordBatch, *, tenant: str, writer: str) -> "np.ndarray[Any, Any]":
-    contexts, payloads, unambiguous = _commitments(rows)
-    columns = {
-        "context": contexts,
-        "payload": payloads,
-        "tenant": f'"{tenant}"',
-        "v": f'"{VERSION}"',
-    }
-    rebuilt = _leaves(rows, columns)
-    same = pc.fill_null(pc.equal(rebuilt.cast(pa.binary()), rows.column("leaf")), fill_value=False)
-    right_writer = pc.fill_null(pc.equal(rows.column("writer"), writer), fill_value=False)
-    sound: np.ndarray[Any, Any] = (
-        same.to_numpy(zero_copy_only=False)
-        & right_writer.to_numpy(zero_copy_only=False)
-        & unambiguous
-        & _derived_hold(rows)
-    )
-    return sound
-
-
-def _quoted(column: pa.Array) -> pa.Array:
-    """A text column as JSON strings; null stays null."""
-    if _has_special(column.buffers()[2]):
-        texts = column.to_pylist()
-        return pa.array(
-            [None if text is None else orjson.dumps(text).decode() for text in texts], pa.string()
-        )
-    return pc.binary_join_element_wise('"', column, '"', "")
-
-
-def _has_special(raw: pa.Buffer | None) -> bool:
-    """Whether any byte is one that a JSON string escapes: a control, a quote or a backslash."""
-    if not raw:
-        return False
-    values = np.frombuffer(raw, np.uint8)
-    return bool(values.min() < 0x20 or (values == 0x22).any() or (values == 0x5C).any())
-
-
-def _leaves(rows: pa.RecordBatch, ready: dict[str, Any]) -> pa.Array:
-    parts: list[Any] = []
-    separator = "{"
-    for key, required in EVENT_MEMBERS:
-        value = ready.get(key)
-        if value is None:
-            column = rows.column(key)
-            if not required and column.null_count == len(column):
-                continue
-            value = _only_value(column)
-            if value is None:
-                text = column.cast(pa.string()) if pa.types.is_integer(column.type) else column
-                value = _quoted(text)
-        if required or isinstance(value, str):
-            _add(parts, f'{separator}"{key}":', value)
-        else:
-            member = pc.binary_join_element_wise(f'{separator}"{key}":', value, "")
-            _add(parts, pc.fill_null(member, ""))
-        separator = ","
-    _add(parts, "}")
-    return pc.binary_join_element_wise(*parts, "")
-
-
-def _add(parts: list[Any], *more: Any) -> None:
-    """Append parts of a join; text that is the same in all rows goes with the text before it."""
-    for part in more:
-        if isinstance(part, str) and parts and isinstance(parts[-1], str):
-            parts[-1] += part
-        else:
-            parts.append(part)
-
-
-def _only_value(column: pa.Array) -> str | None:
-    """The value that all rows of a column have, as a JSON string; None where there are more."""
-    if column.null_count or not len(column):
-        return None
-    first = column[0]
-    if not pc.equal(column[-1], first).as_py() or not pc.all(pc.equal(column, first)).as_py():
-        return None
-    return orjson.dumps(str(first.as_py())).decode()
-
-
-def _members(members: dict[str, pa.Array]) -> pa.Array:
-    """JCS objects of optional members, the last of which decides nothing about separators."""
-    parts: list[Any] = ["{"]
-    before: Any = None
-    for name, value in members.items():
-        if value.null_count == len(value) and len(value):
-            continue
-        comma: Any = ""
-        if before is not None:
-            comma = pc.if_else(before, ",", "")
-        present = pc.is_valid(value)
-        parts.append(pc.fill_null(pc.binary_join_element_wise(comma, f'"{name}":', value, ""), ""))
-        before = present if before is None else pc.or_(before, present)
-    return pc.binary_join_element_wise(*parts, "}", "").cast(pa.binary())
-
-
-def _commitments(rows: pa.RecordBatch) -> tuple[pa.Array, pa.Array, "np.ndarray[Any, Any]"]:
-    """Both commitments as quoted texts, and whether each committed text has one reading only."""
-    correlations, attributes = rows.column("correlation_id"), rows.column("attributes")
-    contexts = {
-        "attributes": attributes,
-        "correlationId": _quoted(correlations),
-        "intent": _quoted(rows.column("intent")),
-    }
-    payloads = {name: rows.column(name) for name in ("error", "inputs", "output")}
-    context, payload = _members(contexts), _members(payloads)
-    clear = _read_one_way(context, contexts, attributes)
-    clear &= _read_one_way(payload, payloads, *payloads.values())
+def _plain(batch: pa.RecordBatch, writer: str) -> Mask:
+    """Rows of this writer's events and conflicts that have all that these need, nothing empty."""
+    rows = batch.num_rows
+    plain = _mask(pc.is_in(batch.column("kind"), value_set=pa.array(sorted(EVENT_KINDS))))
+    plain &= _mask(pc.equal(batch.column("writer"), writer))
+    for name in _REQUIRED:
+        column = batch.column(name)
+        if column.null_count:
+            plain &= _mask(column.is_valid())
+    for name in _TEXTS:
+        column = batch.column(name)
+        if column.null_count < rows:
+            ends = ends_of(column)
+            empty = ends[1:] == ends[:-1]
+            if np.count_nonzero(empty) != column.null_count:
+                plain &= ~(empty & _mask(column.is_valid()))
     for name in ("context_salt", "payload_salt"):
-        salt_bytes = pc.binary_length(rows.column(name))
-        clear &= pc.equal(salt_bytes, SALT_BYTES).to_numpy(zero_copy_only=False)
-    texts = context.to_pylist()
-    clear &= np.fromiter(
-        (
-            mark != _EMPTY_SERVICE and mark in text if mark else b'"service.name":' not in text
-            for mark, text in zip(_service_marks(rows), texts, strict=True)
-        ),
-        bool,
-        rows.num_rows,
-    )
-    return (
-        _quoted_hashes(CONTEXT_DOMAIN, rows.column("context_salt"), texts),
-        _quoted_hashes(PAYLOAD_DOMAIN, rows.column("payload_salt"), payload.to_pylist()),
-        clear,
-    )
+        plain &= np.diff(ends_of(batch.column(name))) == SALT_BYTES
+    detail = batch.column("detail")  # stands in no event's leaf
+    if detail.null_count != rows:
+        plain &= _mask(detail.is_null())
+    return plain
 
 
-def _quoted_hashes(domain: bytes, salts: pa.Array, texts: list[bytes]) -> pa.Array:
-    sha256 = hashlib.sha256
-    digests = [
-        sha256(domain + salt + text).digest()
-        for salt, text in zip(salts.to_pylist(), texts, strict=True)
+def _sound(rows: pa.RecordBatch, *, tenant: str, writer: str) -> Mask:
+    """Which of plain rows are sound."""
+    stored = rows.column("leaf")
+    sound = _derived_hold(rows) & reads_one_way(rows)
+    if not _is_utf8(stored):
+        return np.zeros(rows.num_rows, bool)
+    fixed: dict[str, Piece] = {
+        "context": _commitments(_context_texts(rows)),
+        "payload": _commitments(_payload_texts(rows)),
+        "tenant": tenant,
+        "v": VERSION,
+        "writer": writer,
+    }
+    rebuilt = joined(_leaf_pieces(rows, fixed), rows.num_rows).view(pa.binary())
+    return sound & _mask(pc.equal(rebuilt, stored))
+
+
+def _mask(found: pa.Array) -> Mask:
+    """Booleans of Arrow; null is false."""
+    made: Mask = pc.fill_null(found, fill_value=False).to_numpy(zero_copy_only=False)
+    return made
+
+
+def _is_utf8(leaves: pa.Array) -> bool:
+    """Whether the leaves are text. Most are ASCII, which is seen at once."""
+    raw = leaves.buffers()[2]
+    if raw is None or not raw.size or int(np.frombuffer(raw, np.uint8).max()) < 0x80:
+        return True
+    try:
+        leaves.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _leaf_pieces(rows: pa.RecordBatch, fixed: dict[str, Piece]) -> list[Piece]:
+    """What each leaf is made of, by canonical order.
+
+    What no leaf lacks stands first and last, so that each other member can bring its comma.
+    """
+    made: list[Piece] = ["{"]
+    for key, required in EVENT_MEMBERS:
+        piece = fixed[key] if key in fixed else _piece(rows.column(key))
+        before = f'"{key}":"sha256:' if key in ("context", "payload") else f'"{key}":"'
+        after = '"}' if key == EVENT_MEMBERS[-1][0] else '",'
+        made += [before, piece, after] if required else optional(before, piece, after)
+    return made
+
+
+def _piece(column: pa.Array) -> Piece:
+    return number_piece(column) if pa.types.is_integer(column.type) else json_piece(column)
+
+
+def _context_texts(rows: pa.RecordBatch) -> pa.Array:
+    """What each context's commitment is the hash of."""
+    pieces = [
+        CONTEXT_DOMAIN.decode(),
+        rows.column("context_salt").view(pa.string()),
+        "{",
+        *optional('"attributes":', plain_piece(rows.column("attributes")), ","),
+        *optional('"correlationId":"', json_piece(rows.column("correlation_id")), '",'),
+        '"intent":"',
+        json_piece(rows.column("intent")),
+        '"}',
     ]
-    # One column of hex digits made at once: each is 64 of them.
-    ends = np.arange(0, 64 * len(digests) + 1, 64, dtype=np.int32)
-    digits = b"".join(digests).hex().encode()
+    return joined(pieces, rows.num_rows)
+
+
+def _payload_texts(rows: pa.RecordBatch) -> pa.Array:
+    """What each payload's commitment is the hash of."""
+    pieces = [
+        PAYLOAD_DOMAIN.decode(),
+        rows.column("payload_salt").view(pa.string()),
+        "{",
+        *optional('"error":', plain_piece(rows.column("error")), ","),
+        '"inputs":',
+        plain_piece(rows.column("inputs")),
+        *optional(',"output":', plain_piece(rows.column("output")), ""),
+        "}",
+    ]
+    return joined(pieces, rows.num_rows)
+
+
+def _commitments(texts: pa.Array) -> pa.Array:
+    """The hex SHA-256 of each text, in one column that is made at once."""
+    hashed = map(hashlib.sha256, texts.view(pa.binary()).to_pylist())
+    digits = b"".join([made.digest() for made in hashed]).hex().encode()
+    ends = np.arange(0, len(digits) + 1, _HEX_BYTES, dtype=np.int32)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(digits)]
-    return pc.binary_join_element_wise(
-        '"sha256:', pa.Array.from_buffers(pa.string(), len(digests), buffers), '"', ""
-    )
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
 
 
-def _read_one_way(
-    joined: pa.Array, members: dict[str, pa.Array], *raw: pa.Array
-) -> "np.ndarray[Any, Any]":
-    """Which rows name each member just where it stands; `raw`: the members that are JSON as it is.
-
-    A name with its quotes and colon cannot stand in a member written as a JSON string: there each
-    quote has a backslash before it, or ends the string, with a comma or brace behind it. Nor can it
-    begin in one piece and end in the next: raw members stand between a colon and a comma or brace.
-    So where no raw member has one of the names, each stands once in each row that has the member;
-    only else are rows counted one by one.
-    """
-    marks = {name: f'"{name}":'.encode() for name in members}
-    texts = [bytes(column.buffers()[2] or b"") for column in raw]
-    if not any(mark in text for mark in marks.values() for text in texts):
-        return np.ones(len(joined), bool)
-    clear = np.ones(len(joined), bool)
-    rows = joined.to_pylist()
-    for name, values in members.items():
-        present = pc.is_valid(values).to_pylist()
-        counts = (text.count(marks[name]) == has for text, has in zip(rows, present, strict=True))
-        clear &= np.fromiter(counts, bool, len(joined))
-    return clear
-
-
-def _service_marks(rows: pa.RecordBatch) -> list[bytes | None]:
-    """What an event's attributes hold where its service_name is right.
-
-    Attributes are flat, and quotation marks inside strings are escaped: the bytes of the mark
-    can stand only where the member itself does.
-    """
-    column = _quoted(rows.column("service_name"))
-    marks: list[bytes | None] = (
-        pc.binary_join_element_wise('"service.name":', column, "").cast(pa.binary()).to_pylist()
-    )
-    return marks
-
-
-def _derived_hold(rows: pa.RecordBatch) -> "np.ndarray[Any, Any]":
+def _derived_hold(rows: pa.RecordBatch) -> Mask:
+    """Which rows have the times that follow from their nanoseconds. None of them is null."""
     started = _numbers(rows.column("started_ns")) // 1000
     completed = np.maximum(started, _numbers(rows.column("completed_ns")) // 1000)
     received = _numbers(rows.column("received_ns")) // 1000
-    present = np.ones(rows.num_rows, bool)
-    for name in ("started_at", "completed_at", "received_at", "duration_ms"):
-        present &= pc.is_valid(rows.column(name)).to_numpy(zero_copy_only=False)
-    duration = pc.fill_null(rows.column("duration_ms"), -1.0).to_numpy(zero_copy_only=False)
-    holds: np.ndarray[Any, Any] = (
-        present
-        & (_numbers(rows.column("started_at")) == started)
+    duration = rows.column("duration_ms").to_numpy(zero_copy_only=False)
+    holds: Mask = (
+        (_numbers(rows.column("started_at")) == started)
         & (_numbers(rows.column("completed_at")) == completed)
         & (_numbers(rows.column("received_at")) == received)
         & (duration == (completed - started) / 1000)
@@ -248,8 +185,8 @@ def _derived_hold(rows: pa.RecordBatch) -> "np.ndarray[Any, Any]":
     return holds
 
 
-def _numbers(column: pa.Array) -> "np.ndarray[Any, Any]":
-    numbers: np.ndarray[Any, Any] = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(
+def _numbers(column: pa.Array) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    numbers: np.ndarray[Any, np.dtype[np.int64]] = column.view(pa.int64()).to_numpy(
         zero_copy_only=False
     )
     return numbers

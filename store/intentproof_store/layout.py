@@ -18,6 +18,7 @@ _SEGMENT_FILE = re.compile(
 )
 _SEGMENT_NOTE = re.compile(r"segment\.(?P<first>[0-9]{20})-(?P<last>[0-9]{20})-(?P<rev>[0-9]{6})")
 _CHECKPOINT = re.compile(r"checkpoint\.([0-9]{1,20})")
+_ANCHOR = re.compile(r"anchor\.(0|[1-9][0-9]{0,18})\.[0-9a-f]{16}")
 _COSIGNATURE = re.compile(r"checkpoint\.(0|[1-9][0-9]{0,19})\.([0-9a-f]{8})")
 _DATE_FOLDER = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
 _TENANT_FOLDER = re.compile(r"tenant=(.+)")
@@ -83,6 +84,17 @@ def parse_cosignature(name: str) -> tuple[int, str] | None:
     """Size and hex key id in `checkpoint.<size>.<key id>`, or None for another name."""
     match = _COSIGNATURE.fullmatch(name)
     return (int(match[1]), match[2]) if match else None
+
+
+def parse_anchor(name: str) -> int | None:
+    """The size in `anchor.<size>.<hex>`, or None for another name."""
+    match = _ANCHOR.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def token_name(anchor: str) -> str:
+    """The name of the token beside an anchor's file."""
+    return f"{anchor}.tsr"
 
 
 def parse_date_folder(name: str) -> str | None:

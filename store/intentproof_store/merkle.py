@@ -11,6 +11,7 @@ from .errors import ProofInvalid
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 HASH_BYTES = 32
+_LEAF, _NODE = hashlib.sha256(b"\x00"), hashlib.sha256(b"\x01")
 _RUN_LEVEL = 8  # whole runs of 256 leaves are hashed level by level, in half the time
 _RUN = 1 << _RUN_LEVEL
 
@@ -20,6 +21,18 @@ def leaf_hash(leaf: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + leaf).digest()
 
 
+def leaf_hashes(leaves: Iterable[bytes | None]) -> list[bytes]:
+    """The hash of each leaf; one that is absent counts as empty."""
+    begun = _LEAF.copy
+    hashes = []
+    for leaf in leaves:
+        # Begun once for all: a new one looks its algorithm up again.
+        made = begun()
+        made.update(leaf or b"")
+        hashes.append(made.digest())
+    return hashes
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The hash of an inner node."""
     return hashlib.sha256(b"\x01" + left + right).digest()
@@ -27,12 +40,16 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def subtree_root(hashed_leaves: bytes) -> bytes:
     """The root over the leaf hashes of a full subtree, a power of two of them in one piece."""
-    sha256 = hashlib.sha256
+    begun = _NODE.copy
     level = hashed_leaves
     while len(level) > HASH_BYTES:
-        # What this loop does once a leaf is the whole cost of a tree: two calls and a join.
-        pairs = struct.unpack("64s" * (len(level) // (2 * HASH_BYTES)), level)
-        level = b"".join([sha256(b"\x01" + pair).digest() for pair in pairs])
+        nodes = []
+        for pair in struct.unpack("64s" * (len(level) // (2 * HASH_BYTES)), level):
+            # What this loop does once a leaf is the whole cost of a tree.
+            made = begun()
+            made.update(pair)
+            nodes.append(made.digest())
+        level = b"".join(nodes)
     return level
 
 

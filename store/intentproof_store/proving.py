@@ -1,6 +1,7 @@
 """Proofs from a store: that an event is in its log, and that a log only grew."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .errors import (
     StoreError,
 )
 from .extension import Extension, verify_extension
+from .finding import EventFinder
 from .fromrow import event_of_row
 from .identity import trusted_keys
 from .layout import Layout, check_tenant
@@ -43,25 +45,31 @@ class Places:
     home: Path | None = None
 
 
-def receipt_of(places: Places, tenant: str, event_id: str) -> Receipt:
+def finder_of(places: Places) -> EventFinder:
+    """What finds the events of a store, for `receipt_of`. To be closed."""
+    return EventFinder(places.store, hot=places.hot, home=places.home)
+
+
+def receipt_of(
+    places: Places, tenant: str, event_id: str, *, finder: EventFinder | None = None
+) -> Receipt:
     """The receipt of an event under a checkpoint of its log. Blocks on the disk.
 
     It is the one over the event that most witnesses cosigned, of equals the newest, and carries the
     cosignatures that are at hand.
 
-    It was verified before it is given out. Raises EventUnknown; NotSigned where no checkpoint
+    It was verified before it is given out. Whoever asks again and again keeps a `finder` of these
+    places, which remembers the segments. Raises EventUnknown; NotSigned where no checkpoint
     covers the event yet; StoreMissing, TenantInvalid, HomeInvalid; ProofInvalid where the store
     does not prove what it holds, which `verify` explains.
     """
-    with Reader(places.store, hot=places.hot, home=places.home, tenant=tenant) as reader:
-        rows = reader.rows(
-            f"SELECT {_WANTED} FROM events WHERE tenant = ? AND event_id = ? "  # noqa: S608 - our own names
-            "ORDER BY received_ns, writer, log_index LIMIT 1",
-            [tenant, event_id],
-        )
-    if not rows:
+    if finder is None:
+        with closing(finder_of(places)) as own:
+            row = own.row(tenant, event_id)
+    else:
+        row = finder.row(tenant, event_id)
+    if row is None:
         raise EventUnknown(event_id)
-    (row,) = rows
     folder = Layout(places.store).log(tenant, row["writer"])
     size = best_checkpoint(folder, row["log_index"])
     if size <= row["log_index"]:

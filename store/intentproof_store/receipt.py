@@ -32,9 +32,9 @@ from intentproof_schemas import (
 from .errors import ReceiptInvalid
 from .merkle import leaf_hash, verify_inclusion
 from .note import Checkpoint, VerifierKey, open_checkpoint, read_checkpoint
-from .strict import decimal, hash_lines, read_hash_lines, strict_base64
+from .strict import decimal, strict_base64
+from .tlogproof import HEADER, TlogProof, decode_tlog_proof
 
-HEADER = b"c2sp.org/tlog-proof@v1\n"
 RECEIPT_BYTES_MAX = 32 << 20
 _REQUIRED = frozenset(name for name, required in EVENT_MEMBERS if required)
 _ALLOWED = frozenset(name for name, _ in EVENT_MEMBERS)
@@ -67,9 +67,7 @@ class Receipt:
             if half is not None:
                 salt = base64.b64encode(half.salt).decode()
                 members[name] = {"salt": salt, "text": half.text.decode()}
-        extra = base64.b64encode(canonical(members))
-        head = b"%sextra %s\nindex %d\n" % (HEADER, extra, self.index)
-        return head + hash_lines(self.proof) + b"\n" + self.checkpoint
+        return TlogProof(canonical(members), self.index, self.proof, self.checkpoint).encode()
 
 
 @dataclass(frozen=True)
@@ -92,29 +90,12 @@ def decode_receipt(raw: bytes) -> Receipt:
     """Read a receipt, strictly: one way to write each, nothing left over. Raises ReceiptInvalid."""
     if len(raw) > RECEIPT_BYTES_MAX:
         raise ReceiptInvalid(f"{len(raw)} bytes, the limit is {RECEIPT_BYTES_MAX}")
-    if not is_receipt(raw):
-        raise ReceiptInvalid("the first line is not c2sp.org/tlog-proof@v1")
-    head, blank, checkpoint = raw[len(HEADER) :].partition(b"\n\n")
-    lines = head.split(b"\n")
-    if not blank or len(lines) < 2:
-        raise ReceiptInvalid("no extra line, no index, or no checkpoint")
-    extra = _member(lines[0], b"extra ")
-    number = _member(lines[1], b"index ")
-    index = decimal(number)
-    if index is None:
-        raise ReceiptInvalid("the index is not a plain decimal number")
     try:
-        proof = read_hash_lines(lines[2:])
+        form = decode_tlog_proof(raw)
     except ValueError as error:
         raise ReceiptInvalid(str(error)) from error
-    leaf, context, payload = _extra(_base64(extra, "the extra line"))
-    return Receipt(leaf, context, payload, index, proof, checkpoint)
-
-
-def _member(line: bytes, name: bytes) -> bytes:
-    if not line.startswith(name):
-        raise ReceiptInvalid(f"a line does not start with {name.decode()!r}")
-    return line.removeprefix(name)
+    leaf, context, payload = _extra(form.extra)
+    return Receipt(leaf, context, payload, form.index, form.proof, form.checkpoint)
 
 
 def _base64(text: bytes, what: str) -> bytes:

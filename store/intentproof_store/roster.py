@@ -26,11 +26,13 @@ ROSTER_KINDS = ("genesis", "key-rotation", "writer-added", "writer-retired")
 class Roster:
     """What one log says of writers and keys.
 
-    `retired_at` is where it says that it ends itself, `rotated_to` the newest key that it names.
+    `ended` are those of the named that write no more. `retired_at` is where it says that it ends
+    itself, `rotated_to` the newest key that it names.
     """
 
     writer: str
     named: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     retired_at: int = -1
     rotated_to: str = ""
 
@@ -47,6 +49,8 @@ class Roster:
             self.retired_at = log_index
         elif writer is not None:
             self.named.add(writer)
+            if kind != "writer-added":
+                self.ended.add(writer)
 
 
 def seen_beside(layout: Layout, home: Path, tenant: str, roster: Roster) -> list[dict[str, Any]]:

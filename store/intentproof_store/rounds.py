@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from .holes import sequence_hole
 from .layout import Layout
 from .roster import seen_beside
 from .rows import RowMaker
@@ -69,7 +70,9 @@ class Rounds:
     def _is_due(self, log: TenantLog, now: float, received_ns: int) -> bool:
         interval = self._settings.heartbeat_seconds
         return not log.is_ended and (
-            now >= log.roster_due or log.is_silent(interval, now=now, now_ns=received_ns)
+            now >= log.roster_due
+            or log.is_silent(interval, now=now, now_ns=received_ns)
+            or log.holes.is_due(self._settings.hole_seconds, now)
         )
 
     def _serve(self, served: Sequence[TenantLog], now: float, received_ns: int) -> None:
@@ -80,9 +83,13 @@ class Rounds:
         for log in served:
             maker = RowMaker(log.tenant, log.roster.writer, received_ns)
             beside = self._beside(log, now)
+            holes = self._holes(log, now)
             silent = log.is_silent(interval, now=now, now_ns=received_ns)
-            if (beside or silent) and not log.tell_silence(maker, interval) and not beside:
+            spoken = bool(beside or holes)
+            if (spoken or silent) and not log.tell_silence(maker, interval) and not spoken:
                 maker.add_detail("heartbeat", heartbeat(interval))
+            if holes:
+                maker.add_detail("gap", sequence_hole(holes))
             for detail in beside:
                 maker.add_detail("writer-added", detail)
             added += [(log, detail) for detail in beside]
@@ -97,6 +104,12 @@ class Rounds:
             log.roster_due = now + interval
         for log in telling:
             log.checkpoint_due = now  # silence is proved once it is signed
+
+    def _holes(self, log: TenantLog, now: float) -> list[dict[str, Any]]:
+        """Holes that stood long enough; none to tell where other receivers may have the numbers."""
+        found = log.holes.take(self._settings.hole_seconds, now)
+        others = set(self._layout.writers(log.tenant)) if found else set()
+        return [] if others - log.roster.ended - {log.roster.writer} else found
 
     def _beside(self, log: TenantLog, now: float) -> list[dict[str, Any]]:
         if now < log.roster_due:

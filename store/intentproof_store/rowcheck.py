@@ -6,7 +6,6 @@ each leaf from the columns and compares bytes; whatever it cannot vouch for goes
 A test feeds both the same altered rows.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from intentproof_schemas import (
 
 from .fastcheck import unvouched_rows
 from .fromrow import event_of_row
+from .merkle import leaf_hashes
 from .servicename import service_name
 
 _TEXT_KEYS = (
@@ -96,9 +96,7 @@ class BatchReport:
 
 def check_batch(batch: pa.RecordBatch, *, tenant: str, writer: str) -> BatchReport:
     """Check every row of a batch that has the columns of a segment."""
-    leaves = batch.column("leaf").to_pylist()
-    hashes = [hashlib.sha256(b"\x00" + (leaf or b"")).digest() for leaf in leaves]
-    report = BatchReport(hashes, [], [], [], [])
+    report = BatchReport(leaf_hashes(batch.column("leaf").to_pylist()), [], [], [], [])
     doubtful = unvouched_rows(batch, tenant=tenant, writer=writer)
     if doubtful:
         rows = batch.take(pa.array(doubtful, pa.int64())).to_pylist()

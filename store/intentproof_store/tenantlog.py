@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 
 from .clerk import CheckpointJob, SealJob
+from .holes import Holes
 from .hotlog import FrameRef
 from .idtable import Array
 from .leafcolumns import event_texts
@@ -66,6 +67,8 @@ class TenantLog:
     rounds_due: float = 0.0
     roster_due: float = 0.0
     steps_back: int = 0
+    holes: Holes = field(default_factory=Holes)
+    numbered: list[pa.RecordBatch] = field(default_factory=list)
     telling: list[tuple[str, str]] = field(default_factory=list)
     unsigned_genesis: bytes | None = None
     checkpoint_due: float = 0.0
@@ -120,6 +123,7 @@ class TenantLog:
         events = filled[0] if len(filled) == 1 else pa.concat_batches(filled)
         texts = event_texts(events)
         verdicts = self.sameness.judge(events, texts, today)
+        self.numbered.append(events.select(["stream_id", "sequence"]))
         conflicts = verdicts == Verdict.CONFLICT
         kept = (verdicts == Verdict.NEW) | conflicts
         kinds: Piece = "event"
@@ -169,6 +173,9 @@ class TenantLog:
         for kind, detail in self.telling:
             self.learn(self.size - 1, kind, detail)
         self.telling.clear()
+        for numbers in self.numbered:
+            self.holes.see(numbers, self.last_leaf)
+        self.numbered.clear()
         for result in results:
             self.totals = Appended(
                 self.totals.stored + result.stored,
@@ -191,6 +198,7 @@ class TenantLog:
 
     def discard(self) -> None:
         """The rows were refused by the disk."""
+        self.numbered.clear()
         self.telling.clear()
         self.sameness.discard()
         self.quarantine.discard()

@@ -5,7 +5,7 @@ rows is one text, merged with the constants around it, and quotation marks are a
 """
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
@@ -16,6 +16,20 @@ import pyarrow.compute as pc
 Piece: TypeAlias = "str | pa.Array"
 _STRING = pa.string()
 _FIRST_PRINTABLE = 0x20
+
+
+def ends_of(column: pa.Array) -> "np.ndarray[Any, np.dtype[np.int32]]":
+    """Where each text of a column ends in its buffer, after where the first one starts."""
+    _, places, _ = column.buffers()
+    return np.frombuffer(places, np.int32, len(column) + 1, column.offset * 4)
+
+
+def bytes_of(column: pa.Array) -> bytes:
+    """All texts of a column, one after the other."""
+    ends, data = ends_of(column), column.buffers()[2]
+    start, end = int(ends[0]), int(ends[-1])
+    raw: bytes = data.slice(start, end - start).to_pybytes() if data is not None else b""
+    return raw
 
 
 def plain_piece(column: pa.Array) -> Piece:
@@ -74,11 +88,8 @@ def _same_in_all(column: pa.Array) -> tuple[bytes, int | None]:
     rows = len(column)
     if column.null_count == rows:
         return b"", 0
-    _, places, data = column.buffers()
-    ends = np.frombuffer(places, np.int32, rows + 1, column.offset * 4)
-    start, first_end, end = int(ends[0]), int(ends[1]), int(ends[-1])
-    raw: bytes = data.slice(start, end - start).to_pybytes() if data is not None else b""
-    length = first_end - start
+    raw, ends = bytes_of(column), ends_of(column)
+    length = int(ends[1] - ends[0])
     if column.null_count or length * rows != len(raw):
         return raw, None
     first = raw[:length]

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from intentproof_schemas import ExecutionEvent, canonical
-from intentproof_store import Undecodable
+from intentproof_store import Undecodable, WitnessKey, cosign
 from intentproof_store.columns import SEGMENT_SCHEMA
 from intentproof_store.identity import load_identity
 from intentproof_store.layout import SegmentName, parse_segment_file
 from intentproof_store.merkle import Frontier
-from intentproof_store.note import Checkpoint, SegmentNote, sign_note
+from intentproof_store.note import Checkpoint, SegmentNote, parse_note, sign_note
+from intentproof_store.period import read_period
 from intentproof_store.segments import file_sha256, write_segment
 from intentproof_store.verify import Report, VerifyRequest, verify_store
 
@@ -27,6 +28,11 @@ OURS, THEIRS = "acme", "beta"
 BATCH, BATCHES = 12, 3
 HOUR_NS = 3600 * SECOND_NS
 Rows = list[dict[str, Any]]
+WITNESS = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # no attacker here has it
+WITNESS_NAME = "witness.example/1"
+PERIOD = read_period(
+    "2026-11-21T12:00:00Z..2026-11-21T14:00:00Z"
+)  # from the first batch to the last
 
 
 def batch_of(number: int, **changes: Any) -> list[ExecutionEvent]:
@@ -75,6 +81,11 @@ class Scene:
         """The verdict of one who also kept a checkpoint."""
         return self.pinned(known=self.held)
 
+    def witnessed(self) -> Report:
+        """The verdict of one who also asks for a witness, and for the whole period."""
+        policy = self.outside / "policy"
+        return self.pinned(keys=None, known=self.held, policy=policy, period=PERIOD)
+
 
 def build(root: Path) -> Scene:
     """Three batches of our tenant and one of another, with a backup after each."""
@@ -83,12 +94,30 @@ def build(root: Path) -> Scene:
     write_batch(scene.place, 0, tenant=THEIRS)
     for number in range(BATCHES):
         write_batch(scene.place, number)
+        cosign_newest(scene.place, number)
         shutil.copytree(scene.place.root, scene.after(number + 1).root)
         if number == 0:
             shutil.copy(scene.place.log(OURS) / "checkpoint", scene.held)
     identity = load_identity(scene.place.home, "intentproof.local")
-    scene.vkeys.write_text(identity.verifier_key(OURS).vkey() + "\n")
+    own, witness = identity.verifier_key(OURS).vkey(), witness_key().vkey()
+    scene.vkeys.write_text(own + "\n")
+    (scene.outside / "policy").write_text(f"log {own}\nwitness w {witness}\nquorum w\n")
     return scene
+
+
+def witness_key() -> WitnessKey:
+    """The key of the only witness."""
+    return WitnessKey(WITNESS_NAME, WITNESS.public_key().public_bytes_raw())
+
+
+def cosign_newest(where: Place, number: int) -> None:
+    """What an honest witness adds, seconds after a batch."""
+    newest = where.log(OURS) / "checkpoint"
+    text = parse_note(newest.read_bytes()).text
+    time_s = (NOON_NS + number * HOUR_NS) // SECOND_NS + 5
+    line = cosign(text, name=WITNESS_NAME, key=WITNESS, time_s=time_s)
+    name = f"checkpoint.{text.splitlines()[1]}.{witness_key().key_id.hex()}"
+    (where.log(OURS) / name).write_bytes(line)
 
 
 class Attacker:
@@ -119,6 +148,7 @@ class Attacker:
         own = Ed25519PrivateKey.generate()
         key = own if with_own_key else self._identity.signing_key
         folder, days = self.place.log(OURS), [path.parent for path in self.segments()]
+        signed = {path.name: path.read_bytes() for path in folder.glob("checkpoint.*")}
         days += [days[-1]] * len(segments)
         shutil.rmtree(folder)
         for path in self.segments():
@@ -136,6 +166,16 @@ class Attacker:
             self._write(day / name.file(), rows)
             self._note(day / name.file(), name, key)
             self._checkpoint(tree, key)
+        self._keep(signed)
+
+    def _keep(self, signed: dict[str, bytes]) -> None:
+        """What was signed and cosigned before, where it still fits."""
+        for path in sorted(self.place.log(OURS).glob("checkpoint.*")):
+            old = signed.get(path.name)
+            if old is not None and parse_note(old).text == parse_note(path.read_bytes()).text:
+                for name in signed:
+                    if name == path.name or name.startswith(f"{path.name}."):
+                        (path.parent / name).write_bytes(signed[name])
 
     def restore(self, batches: int) -> None:
         """An old backup in place of the store and of all that this machine remembers."""

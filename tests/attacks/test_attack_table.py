@@ -7,6 +7,7 @@ a period (`witnessed`). The table says who is the first to see it, and under whi
 nobody sees it earlier is asserted too, so that the table promises neither too little nor too much.
 """
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from intentproof_schemas import PAYLOAD_DOMAIN, commitment
-from intentproof_store.verify import Outcome
+from intentproof_store.verify import Outcome, log_check
 
 from tests.attacks.scene import (
     BATCHES,
@@ -29,7 +30,8 @@ from tests.attacks.scene import (
 )
 from tests.store.support import Place
 
-PINNED, HOLDING, WITNESSED = "pinned", "holding", "witnessed"
+PINNED, HOLDING, WITNESSED, NOBODY = "pinned", "holding", "witnessed", "nobody"
+PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _(by: Attacker) -> None:
     write_batch(by.place, 2)
 
 
-@attack("rewrite only after the pin, with the log key", WITNESSED, "unwitnessed", key=True)
+@attack("rewrite only after the pin, with the log key", WITNESSED, "period_not_covered", key=True)
 def _(by: Attacker) -> None:
     by.restore(1)
     write_batch(by.place, 1, inputs='{"amount":1}')
@@ -135,7 +137,7 @@ def _(by: Attacker) -> None:
         write_batch(by.place, number, inputs='{"amount":2}')
 
 
-@attack("split view: another history after the pin", WITNESSED, "unwitnessed", key=True)
+@attack("split view: another history after the pin", WITNESSED, "period_not_covered", key=True)
 def _(by: Attacker) -> None:
     by.restore(1)
     write_batch(by.place, 1, output='{"id":"other"}')
@@ -222,7 +224,10 @@ def _(by: Attacker) -> None:
 
 
 @attack(
-    "a09 drop the tail, and append another through the receiver", WITNESSED, "unwitnessed", key=True
+    "a09 drop the tail, and append another through the receiver",
+    WITNESSED,
+    "period_not_covered",
+    key=True,
 )
 def _(by: Attacker) -> None:
     by.restore(2)
@@ -300,6 +305,19 @@ def _(by: Attacker) -> None:
     by.forge(segments)
 
 
+# What no log can see.
+
+
+@attack("log the same action again, with a fresh id at its true time", NOBODY, key=True)
+def _(by: Attacker) -> None:
+    write_batch(by.place, BATCHES)
+
+
+@attack("log false content, live", NOBODY, key=True)
+def _(by: Attacker) -> None:
+    write_batch(by.place, BATCHES, output='{"id":"never"}')
+
+
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return build(tmp_path_factory.mktemp("attacks"))
@@ -320,7 +338,7 @@ def seen(scene: Scene, auditor: str) -> tuple[Outcome, set[str]]:
 
 def test_before_an_attack_every_auditor_is_content(scene: Scene) -> None:
     """What is caught below is caught for the attack, not for how the scene was built."""
-    for auditor in (PINNED, HOLDING):
+    for auditor in (PINNED, HOLDING, WITNESSED):
         assert seen(scene, auditor) == (Outcome.VERIFIED, set())
 
 
@@ -328,9 +346,8 @@ def test_before_an_attack_every_auditor_is_content(scene: Scene) -> None:
 def test_an_attack_is_caught_by_whom_the_table_names(scene: Scene, row: Attack) -> None:
     """The first auditor who can see it says its code; those before him cannot."""
     row.run(Attacker(scene, key=row.key))
-    auditors = [PINNED, HOLDING]
     caught = False
-    for auditor in auditors:
+    for auditor in (PINNED, HOLDING, WITNESSED):
         outcome, codes = seen(scene, auditor)
         if auditor == row.caught_by:
             caught = True
@@ -339,3 +356,28 @@ def test_an_attack_is_caught_by_whom_the_table_names(scene: Scene, row: Attack) 
             assert row.codes <= codes, (auditor, codes)
         else:
             assert outcome is Outcome.VERIFIED, (auditor, codes)
+
+
+def test_the_page_has_the_table() -> None:
+    """docs/evidence.md shows each attack with who sees it first, and under which code."""
+    lines = [
+        "| attack | key | pinned | holding | witnessed | first seen as |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in ATTACKS:
+        auditors = (PINNED, HOLDING, WITNESSED, NOBODY)
+        first = auditors.index(row.caught_by)
+        seen_by = ["yes" if place >= first else "no" for place in range(3)]
+        codes = ", ".join(f"`{code}`" for code in sorted(row.codes)) or "never"
+        key = "key" if row.key else ""
+        lines.append(f"| {row.name} | {key} | {' | '.join(seen_by)} | {codes} |")
+    table = "\n".join(lines)
+    assert table in PAGE.read_text(), f"the page needs this table:\n{table}"
+
+
+def test_the_page_has_the_steps_of_the_code() -> None:
+    """What the page says that `verify` does with a log is what its code says, word for word."""
+    said = re.findall(r"^[0-9]+\. (?:.|\n   )+", log_check.__doc__ or "", flags=re.M)
+    assert len(said) >= 8
+    for step in said:
+        assert " ".join(step.split()) in PAGE.read_text()

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from bench.checkpointing import run_checkpoints
+from bench.kernel import make_events, run_kernel
+from bench.kernel import run_ours as run_ours_by_events
 from bench.latency import Latency, latency_of, median_of
 from bench.over_grpc import Answer
 from bench.peers import PEERS, peer_workload, run_ours, run_peer
@@ -55,6 +58,7 @@ ThreadingHTTPServer((flags["--host"], int(flags["--port"])), Handler).serve_fore
 def test_the_table_has_every_row(tmp_path: Path) -> None:
     """`python -m bench` measures everything once and says of peers that are not there how to."""
     tiny = ["--runs", "1", "--spans", "600", "--seconds", "0.5", "--events", "600"]
+    tiny += ["--kernel-events", "50"]
     done = subprocess.run(
         [sys.executable, "-m", "bench", *tiny, "--peers", str(tmp_path), "--peer-spans", "200"],
         cwd=ROOT,
@@ -65,11 +69,37 @@ def test_the_table_has_every_row(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for row in (
         *("floor:", "export(bytes)", "over gRPC", "highest memory", "over HTTP"),
-        *("at 1,000/s", "at 10,000/s", "at 25,000/s", "sealed size", "verify", "one trace among"),
+        *("at 1,000/s", "at 10,000/s", "at 25,000/s", "sealed size", "verify; 1 core"),
+        *("verify's highest memory, 600 events", "verify's highest memory, 60 events"),
+        *("one trace among", "the receipt of one event among 600", "checkpoints, one a second"),
+        *("50 events, each durable", "by receipt-kernel 0.1.0", "ours, 512 at once"),
         *("stored of 200 spans", "mlflow", "phoenix"),
     ):
         assert row in done.stdout
+    assert done.stderr.count(" s)\n") == 5
     assert done.stdout.count("not installed: make peers") == len(PEERS)
+
+
+def test_a_log_that_the_kernel_refuses_is_no_figure(tmp_path: Path) -> None:
+    """Both keep and verify the same events; a log in which an event differs is an error."""
+    events = make_events(5)
+    for found in (
+        run_kernel(events, tmp_path),
+        run_ours_by_events(events, tmp_path / "one"),
+        run_ours_by_events(events, tmp_path / "many", batch=3),
+    ):
+        assert found.appended > 0
+        assert found.verified > 0
+    with pytest.raises(RuntimeError, match="8 events"):
+        run_kernel(events[:3], tmp_path)  # a run that had five before
+
+
+def test_checkpoints_are_counted_in_a_run(tmp_path: Path) -> None:
+    """The share of checkpoints is of those of the run: genesis, and one over all its leaves."""
+    found = run_checkpoints(make_workload(600), tmp_path)
+    assert found.signed >= 2
+    assert 0 < found.checkpoints < 1
+    assert 0 < found.tree < 1
 
 
 def test_a_soak_counts_what_it_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,7 +111,7 @@ def test_readers_beyond_a_few_are_told_to_come_again(
     """While one receipt is made sixteen may wait; one more has 503, and the others their answer."""
     made = threading.Event()
 
-    def slow(*_: object) -> Receipt:
+    def slow(*_: object, **__: object) -> Receipt:
         assert made.wait(20)
         raise EventUnknown("x")
 

@@ -26,7 +26,7 @@ def test_the_tiles_above_the_leaves_are_the_roots_below_them(step: int) -> None:
 
 def leaves(first: int, end: int, mark: int = 0) -> LeavesReport:
     report = LeavesReport.of(first, end - first)
-    report.hashes[:] = b"".join(leaf_hash(b"%d %d" % (mark, at)) for at in range(first, end))
+    report.own_hashes[:] = b"".join(leaf_hash(b"%d %d" % (mark, at)) for at in range(first, end))
     return report
 
 

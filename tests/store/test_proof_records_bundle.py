@@ -129,9 +129,11 @@ def test_digests_are_compared_without_case_and_prefix(tmp_path: Path) -> None:
     [
         ({"algo_id": "sha512"}, INVALID),
         ({"files": None}, INVALID),
-        ({"files": [{"path": "a", "sha256": "00"}]}, INVALID),
+        ({"files": [{"path": "a", "sha256": "00"}]}, REFUSED),
         ({"files": [{"path": "", "sha256": "0" * 64}]}, INVALID),
-        ({"files": [{"path": "a"}]}, INVALID),
+        ({"files": [{"path": "a"}]}, REFUSED),
+        ({"signatures": [{}]}, INVALID),
+        ({"signatures": [{"alg": "ed25519", "key_id": "k", "sig": "s"}]}, INVALID),
         ({"files": "a"}, REFUSED),
         ({"files": []}, REFUSED),
         ({"Files": []}, REFUSED),

@@ -92,6 +92,7 @@ WRONG: list[tuple[str, Document]] = [
     ("policy_enforcement", {"trigger_record_ids": ["a", "a"]}),
     ("scan_finding", {"entity_id": ""}),
     ("scan_finding", {"relationships": [{"relation": "r"}]}),
+    ("scan_finding", {"relationships": [{"relation": "r", "target_id": "t", "target_kind": ""}]}),
 ]
 
 

@@ -7,6 +7,7 @@ from .limits import limit_findings
 from .places import place_findings
 from .ports import port_findings
 from .running import Running, find_running, running_findings
+from .stamps import stamp_findings
 from .standing import standing_findings
 from .witnesses import witness_findings
 
@@ -20,6 +21,7 @@ __all__ = [
     "place_findings",
     "port_findings",
     "running_findings",
+    "stamp_findings",
     "standing_findings",
     "witness_findings",
 ]

@@ -227,6 +227,12 @@ SYMPTOMS = (
         "log names the quota; raise it in `quotas`, or have it send less",
         urgent=False,
     ),
+    Symptom(
+        "time stamps that could not be had",
+        _sum("stamps_total", result="failed"),
+        "tried again by itself; if none comes, see `not_stamped` in the log, which says why",
+        urgent=False,
+    ),
 )
 
 

@@ -48,6 +48,8 @@ def read_manifest(raw: bytes, *, strict: bool) -> Manifest:
         digest = sha256_hex(_signed(members))
     except Unreadable as error:
         raise NotVerified(str(error)) from error
+    if any(not all(vars(signature).values()) for signature in signatures):
+        raise ManifestInvalid(f"{MANIFEST}: a signature has alg, key_id, sig and signed_digest")
     algorithm = members.known["algo_id"].strip().lower() or ALGORITHM
     if algorithm != ALGORITHM:
         raise ManifestInvalid(f"{MANIFEST}: algo_id is {algorithm[:40]!r}, not {ALGORITHM!r}")
@@ -82,7 +84,7 @@ def _files(entries: list[Any] | None, *, strict: bool) -> dict[str, str]:
         path = members.known["path"]
         digest = _DIGEST.fullmatch(members.known["sha256"].strip().lower())
         if digest is None:
-            raise ManifestInvalid(f"{what}: sha256 is not 64 hex digits")
+            raise NotVerified(f"{what}: sha256 is not 64 hex digits: no file has that hash")
         check_path(path, strict=strict)
         if path in found:
             raise ManifestInvalid(f"structure.path_duplicate: {path!r} is listed twice")

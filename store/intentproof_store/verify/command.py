@@ -6,7 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-from ..errors import HomeInvalid, NoteInvalid, PeriodInvalid, PolicyInvalid, TenantInvalid
+from ..errors import (
+    AuthoritiesInvalid,
+    HomeInvalid,
+    NoteInvalid,
+    PeriodInvalid,
+    PolicyInvalid,
+    TenantInvalid,
+)
 from ..period import read_period
 from ..present import shown
 from .file_command import run_file
@@ -14,6 +21,8 @@ from .judge import verify_store
 from .period import PERIOD_CODES
 from .record_command import add_record_flags, is_about_records, run_records
 from .report import Outcome, Report
+from .stamp_file import is_stamp, run_stamp
+from .stamp_words import stamp_lines
 from .trust import VerifyRequest
 from .witnessed import witnessed_lines
 
@@ -38,7 +47,7 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "path",
         nargs="?",
         type=Path,
-        help="a store, a bundle, a receipt, a consistency proof or proof records "
+        help="a store, a bundle, a receipt, a consistency proof, a time stamp or proof records "
         "(default: --store)",
     )
     parser.add_argument("--tenant", help="only this tenant")
@@ -55,6 +64,9 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="A..B",
         help="every log shows the whole of this time: RFC 3339 dates or instants, B exclusive",
     )
+    parser.add_argument(
+        "--tsa", type=Path, metavar="ROOTS_PEM", help="ask for time stamps, of these authorities"
+    )
     parser.set_defaults(run=run)
 
 
@@ -66,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if args.period is not None:
             sys.stderr.write("verify: --period is for a store: a file shows what it was made for\n")
             return _INVALID_INPUT
-        return run_file(args)
+        return run_stamp(args) if is_stamp(args.path) else run_file(args)
     try:
         period = read_period(args.period) if args.period is not None else None
     except PeriodInvalid as error:
@@ -84,11 +96,18 @@ def run(args: argparse.Namespace) -> int:
         known=args.known,
         policy=args.policy,
         period=period,
+        tsa=args.tsa,
         processes=os.cpu_count() or 1,
     )
     try:
         report = verify_store(request, _show_progress if sys.stderr.isatty() else None)
-    except (HomeInvalid, NoteInvalid, PolicyInvalid, TenantInvalid) as error:
+    except (
+        AuthoritiesInvalid,
+        HomeInvalid,
+        NoteInvalid,
+        PolicyInvalid,
+        TenantInvalid,
+    ) as error:
         print(f"verify: {error}", file=sys.stderr)  # noqa: T201 - a command talks
         return _INVALID_INPUT
     if args.json:
@@ -125,6 +144,7 @@ def _print_report(report: Report) -> None:
         if log.hash_only:
             lines.append(f"    kept as hashes only, as the log says: {log.hash_only} leaves")
         lines += witnessed_lines(log)
+        lines += [f"    {line}" for line in stamp_lines(log)]
         for problem in log.problems[:_PROBLEMS_SHOWN]:
             where = f" [{problem.file}]" if problem.file else ""
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"

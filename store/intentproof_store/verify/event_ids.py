@@ -7,10 +7,14 @@ also where somebody chose them: producers choose ids, and must not be able to ac
 """
 
 import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from .spill import Kept, Spill
 
 Words = npt.NDArray[np.uint64]
 
@@ -18,6 +22,10 @@ _LANES = 4  # 32 bits each
 _ID_BYTES_MAX = 256  # contract section 2; of a longer one, the beginning and the length count
 _WORD_BYTES = 4
 _SHIFT = np.uint64(32)
+_ROW_WORDS = 3  # a leaf's log index, and its mark
+_PARTS = 256  # by the first eight bits of a mark
+_PARTS_SHIFT = np.uint64(56)
+_MARKS_AT_ONCE = 1 << 18  # of one part of the marks, some 20 MiB while they are compared
 
 
 def new_seed() -> int:
@@ -80,3 +88,48 @@ def repeated(marks: Words) -> list[tuple[int, int]]:
         else:
             seen[mark] = place
     return found
+
+
+@dataclass(frozen=True)
+class OrderedMarks:
+    """The marks of some leaves by their first word, and where each part of them begins.
+
+    Rows of three words: a leaf's log index and its mark.
+    """
+
+    rows: Words | Kept
+    begins: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[Words, Words]], spill: Spill | None = None) -> "OrderedMarks":
+        """Log indexes and marks, in memory or in a spill."""
+        rows = np.vstack([np.empty((0, _ROW_WORDS), np.uint64), *map(np.column_stack, found)])
+        rows = rows[np.argsort(rows[:, 1])]
+        begins = np.searchsorted(rows[:, 1] >> _PARTS_SHIFT, np.arange(_PARTS + 1))
+        return cls(rows if spill is None else spill.keep(rows.tobytes()), begins)
+
+    def __len__(self) -> int:
+        return int(self.begins[-1])
+
+    def part(self, first: int, end: int) -> Words:
+        """The rows of parts from the first to before the end."""
+        begin, stop = int(self.begins[first]), int(self.begins[end])
+        if isinstance(self.rows, Kept):
+            size = _ROW_WORDS * 8
+            raw = self.rows[begin * size : stop * size]
+            return np.frombuffer(raw, np.uint64).reshape(-1, _ROW_WORDS)
+        return self.rows[begin:stop]
+
+
+def repeated_leaves(pieces: Sequence[OrderedMarks]) -> Iterator[tuple[int, int]]:
+    """Log indexes of leaves that have one mark, the earlier one first.
+
+    A part of all marks is in memory at a time.
+    """
+    parts = min(_PARTS, 1 << (sum(map(len, pieces)) // _MARKS_AT_ONCE).bit_length())
+    for first in range(0, _PARTS, _PARTS // parts):
+        rows = np.vstack([each.part(first, first + _PARTS // parts) for each in pieces])
+        for one, other in repeated(rows[:, 1:]):
+            lower, upper = sorted((int(rows[one, 0]), int(rows[other, 0])))
+            if lower != upper:  # of overlapping files the same leaf is read twice
+                yield lower, upper

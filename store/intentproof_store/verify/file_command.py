@@ -48,6 +48,9 @@ class _Judged:
 
 def run_file(args: argparse.Namespace) -> int:
     """Verify one proof and tell; the exit code of contract §7. Trusts nothing of this machine."""
+    if args.tsa is not None:
+        sys.stderr.write("verify: --tsa goes with a store or a time stamp, anchor.<size>.<hex>\n")
+        return _INVALID_INPUT
     try:
         policy = outside_policy(args.policy)
         keys = outside_keys(args.key)

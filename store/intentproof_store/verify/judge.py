@@ -25,6 +25,8 @@ from .period import document
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .rotations import candidate_keys
 from .segment_check import LeavesReport, SegmentTask, check_segment
+from .spill import Spill
+from .stamps import read_stamps, require_stamp
 from .tenant_check import check_tenant_logs
 from .trust import Trust, VerifyRequest, trust_of
 from .windows import Windows, check_windows, windows_of
@@ -36,10 +38,14 @@ Progress = Callable[[int, int], None]
 
 @at_one_moment
 def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Report:
-    """Judge a store. Reads it once; memory is that of one segment and 33 bytes a leaf.
+    """Judge a store. Reads it once, in the memory of some segments, however large it is.
 
-    Raises HomeInvalid, NoteInvalid and PolicyInvalid for what the caller brings along and cannot be
-    read, TenantInvalid for a tenant that is none. What is wrong with the store is in the report.
+    What it must keep of each leaf, some 90 bytes, goes into a file for temporary files without a
+    name once that is over 32 MiB a log. Raises OSError where that disk refuses.
+
+    Raises HomeInvalid, NoteInvalid, PolicyInvalid and AuthoritiesInvalid for what the caller brings
+    along and cannot be read, TenantInvalid for a tenant that is none. What is wrong with the store
+    is in the report.
     """
     pinned = trust_of(request)
     layout = Layout(request.store)
@@ -67,6 +73,8 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
         check_tenant_logs(
             [log for log in logs if log.tenant == tenant], pinned.keys, request.period
         )
+    for log in logs:
+        require_stamp(log)
     if request.tenant is None:
         _strangers(layout, logs)
     if not logs:
@@ -128,6 +136,9 @@ def _signed(layout: Layout, log: LogReport, trust: Trust, request: VerifyRequest
         signed.roots.clear()
         message = "no key that you trust is of this log"
         log.problems.append(Problem("no_checkpoint", message))
+        return signed
+    own = trust.of_log(log.tenant, log.writer)
+    read_stamps(folder, log, own=own, sizes=signed, tokens=trust.tokens)
     if trust.policy is not None:
         signed.judgements = judge_log(folder, log, signed, trust.policy, trust.keys)
     return signed
@@ -215,9 +226,11 @@ def _check_all(
     checked = _run(tasks, request.processes)
     done = 0
     for log, signed, hot, mine in work:
-        sealed = []
+        spill, sealed = Spill(), []
         for _ in mine:
-            sealed.append(next(checked))
+            leaves = next(checked)
+            leaves.keep(spill)
+            sealed.append(leaves)
             done += 1
             if progress is not None:
                 progress(done, len(tasks))

@@ -27,10 +27,11 @@ from .life import Life
 from .notes import SignedSizes
 from .report import LogReport, Problem
 from .segment_check import LeavesReport
+from .spill import Spill
 from .tile_check import check_tiles
 from .told import check_quarantine, check_repeated, tell_losses
 
-_REMARKS = ("unsupported", "unknown_kind", "gap", "erasure_unfinished")
+_REMARKS = ("unsupported", "unknown_kind", "gap", "erasure_unfinished", "stamp_untrusted")
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ class _Walk:
 
     def __init__(self) -> None:
         self.frontier = _TiledFrontier()
-        self.leaves = bytearray()
+        self.leaves = Spill()
         self.roots: dict[int, bytes] = {}
 
     @property
-    def levels(self) -> list[bytearray]:
+    def levels(self) -> list[bytearray | Spill]:
         """The hashes of every level of tiles."""
         return [self.leaves, *self.frontier.tiles]
 
@@ -102,7 +103,7 @@ class _Walk:
             while stop is not None and stop <= self.frontier.size:
                 self.roots[stop] = self.frontier.root()
                 stop = next(stops, None)
-        self.leaves += hashes
+        self.leaves.append(hashes)
         return stop
 
 

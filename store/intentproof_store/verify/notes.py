@@ -75,7 +75,7 @@ def read_checkpoints(
         if size is None and path.name != "checkpoint":
             continue  # a cosignature or a stranger: it can add nothing and take nothing away
         try:
-            checkpoint, signers = _open_checkpoint(read_regular(path), own, suffix)
+            checkpoint, signers = own_checkpoint(read_regular(path), own, suffix)
         except (NoteInvalid, OSError) as error:
             report.problems.append(Problem("checkpoint_invalid", str(error), path.name))
             continue
@@ -83,18 +83,22 @@ def read_checkpoints(
             message = f"its name says {size}, its text {checkpoint.size}"
             report.problems.append(Problem("checkpoint_invalid", message, path.name))
             continue
-        _add(sizes, report, checkpoint, path.name)
+        add_checkpoint(sizes, report, checkpoint, path.name)
         if signers:
             sizes.signers.setdefault(checkpoint.size, set()).update(signers)
     for checkpoint in known:
         if checkpoint.origin.endswith(suffix):
-            _add(sizes, report, checkpoint, "the checkpoint that you brought")
+            add_checkpoint(sizes, report, checkpoint, "the checkpoint that you brought")
     return sizes
 
 
-def _open_checkpoint(
+def own_checkpoint(
     raw: bytes, own: Sequence[VerifierKey], suffix: str
 ) -> tuple[Checkpoint, tuple[VerifierKey, ...]]:
+    """The checkpoint of a log whose origin ends so, and which of its keys signed it.
+
+    Where keys of it are at hand, one must have. Raises NoteInvalid.
+    """
     note, signers = open_note(raw, own) if own else (parse_note(raw), ())
     checkpoint = parse_checkpoint_text(note.text)
     names = {key.name for key in own}
@@ -103,7 +107,10 @@ def _open_checkpoint(
     return checkpoint, signers
 
 
-def _add(sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str) -> None:
+def add_checkpoint(
+    sizes: SignedSizes, report: LogReport, checkpoint: Checkpoint, file: str
+) -> None:
+    """Count a signed checkpoint; another root of its size is a fork."""
     standing = sizes.roots.setdefault(checkpoint.size, checkpoint.root)
     if standing != checkpoint.root:
         message = f"two signed checkpoints of size {checkpoint.size} have different roots"

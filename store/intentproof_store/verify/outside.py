@@ -1,12 +1,13 @@
-"""What a verifier brings along: keys, a policy, a checkpoint, not from where the evidence is."""
+"""What a verifier brings along, which came another way than the evidence."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import NoteInvalid, PolicyInvalid
+from ..errors import AuthoritiesInvalid, NoteInvalid, PolicyInvalid
 from ..identity import read_vkeys
 from ..note import Checkpoint, VerifierKey, open_note, read_checkpoint
 from ..policy import POLICY_BYTES_MAX, Policy, parse_policy
+from ..tokens import Authorities, read_authorities
 
 
 def outside_keys(path: Path | None) -> tuple[VerifierKey, ...]:
@@ -58,3 +59,13 @@ def known_checkpoints(path: Path | None, keys: Sequence[VerifierKey]) -> tuple[C
     if any(key.name == checkpoint.origin for key in keys):
         open_note(raw, keys)
     return (checkpoint,)
+
+
+def trusted_authorities(path: Path | None) -> Authorities | None:
+    """The authorities of a PEM file, None without one. Raises AuthoritiesInvalid."""
+    if path is None:
+        return None
+    try:
+        return read_authorities(path.read_bytes())
+    except (OSError, AuthoritiesInvalid) as error:
+        raise AuthoritiesInvalid(f"{path}: {error}") from error

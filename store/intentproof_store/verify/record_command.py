@@ -21,8 +21,8 @@ from .bundle_command import looks_like_bundle
 
 _OK = 0
 _UNSIGNED_LIST = "nobody looked at who signed the revocation list: --revocation-key asks"
-# Flags of stores, bundles, receipts and consistency proofs.
-_OURS = ("tenant", "sealed", "key", "known", "policy", "period")
+# Flags of stores, bundles, receipts, consistency proofs and time stamps.
+_OURS = ("tenant", "sealed", "key", "known", "policy", "period", "tsa")
 
 
 def add_record_flags(parser: argparse.ArgumentParser) -> None:

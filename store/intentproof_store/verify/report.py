@@ -57,6 +57,7 @@ _TAMPERED = frozenset(
         "root_differs",
         "rotation_invalid",
         "sha256_differs",
+        "stamp_invalid",
         "tile_differs",
         "unknown_member",
         "wrong_date",
@@ -73,9 +74,11 @@ _INCOMPLETE = frozenset(
         "log_missing",
         "no_checkpoint",
         "not_a_segment",
+        "not_stamped",
         "overlap",
         "period_not_covered",
         "quarantine_missing",
+        "stamp_missing",
         "unknown_tenant",
         "unsigned_file",
         "unsigned_sealed",
@@ -126,6 +129,15 @@ class WitnessedReport:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class StampedTime:
+    """A time stamp that holds: the first `size` leaves existed before `seconds` (Unix, UTC)."""
+
+    size: int
+    seconds: int
+    file: str
+
+
 @dataclass
 class LogReport:
     """One log. `size` counts the leaves at hand without a hole; `root` is theirs, in base64.
@@ -150,9 +162,22 @@ class LogReport:
     hash_only: int = 0
     anchor_size: int = 0
     witnessed: WitnessedReport | None = None
+    stamps: list[StampedTime] | None = None  # None where the reader trusts no authority
+
+    @property
+    def stamped_size(self) -> int:
+        """How many leaves existed at some time that an authority vouches for."""
+        return max((each.size for each in self.stamps or ()), default=0)
+
+    def stamped_times(self, size: int) -> list[int]:
+        """The times before which the checkpoint of `size` leaves existed, Unix seconds, ascending.
+
+        Empty where it has no time stamp that holds.
+        """
+        return sorted(each.seconds for each in self.stamps or () if each.size == size)
 
     def document(self) -> dict[str, Any]:
-        """As in the JSON of `verify`; `witnessed` under a policy only."""
+        """As in the JSON of `verify`; `witnessed` and `stamps` where they are asked for."""
         more = {} if self.witnessed is None else {"witnessed": self.witnessed.document()}
         return {
             "tenant": self.tenant,
@@ -165,9 +190,18 @@ class LogReport:
             "beyond": self.beyond,
             "erased": {half: self.erased.get(half, 0) for half in ("context", "payload")},
             "hash_only": self.hash_only,
+            **self._stamps(),
             "problems": [problem.document() for problem in self.problems],
             **more,
         }
+
+    def _stamps(self) -> dict[str, Any]:
+        """The newest of the log's time stamps, and how many there are."""
+        if self.stamps is None:
+            return {}
+        size = self.stamped_size
+        before_s = self.stamped_times(size)[0] if self.stamps else None
+        return {"stamps": {"count": len(self.stamps), "size": size, "before_s": before_s}}
 
 
 @dataclass(frozen=True)

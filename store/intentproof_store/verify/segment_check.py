@@ -1,5 +1,6 @@
 """One segment, checked from its bytes up. Runs in worker processes; shares nothing but its file."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,17 +11,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..columns import COLUMNS, SEGMENT_SCHEMA
+from ..files import read_regular
 from ..layout import SegmentName, date_of
 from ..merkle import HASH_BYTES
 from ..rowcheck import BatchReport, Erased, check_batch
-from ..segments import file_sha256
-from .event_ids import Marker, Words
+from .event_ids import Marker, OrderedMarks, Words
 from .life import LIFE_KINDS, Array, LifeLeaf, Run, life_leaf, runs_of
 from .report import Problem
+from .spill import Kept, Spill
 from .windows import Windows, check_windows
 
 _PROBLEMS_MAX = 100  # of one segment: one altered byte may contradict every row
-_BATCH_ROWS = 20_000
+_BATCH_ROWS = 4_096  # their values stay in the processor's cache from check to check
 _ABSENT = bytes(HASH_BYTES)
 _TOLD_KINDS = ("genesis", "erasure", "retention", "quarantine", "gap")
 _READ_KINDS = tuple(dict.fromkeys((*_TOLD_KINDS, *LIFE_KINDS)))
@@ -42,12 +44,16 @@ class SegmentTask:
 
 @dataclass
 class LeavesReport:
-    """What consecutive leaves say: their hashes, 32 bytes each, zeros where a leaf is absent."""
+    """What consecutive leaves say: their hashes, 32 bytes each, zeros where a leaf is absent.
+
+    What there is of each leaf moves into a spill when all were taken, by `keep`.
+    """
 
     first: int
-    hashes: bytearray
+    rows: int
+    own_hashes: bytearray
+    own_events: bytearray
     problems: list[Problem] = field(default_factory=list)
-    event_indexes: bytearray = field(default_factory=bytearray)
     erased: list[Erased] = field(default_factory=list)
     details: list[tuple[int, str, str]] = field(default_factory=list)
     taken: int = 0
@@ -55,31 +61,51 @@ class LeavesReport:
     runs: list[Run] = field(default_factory=list)
     moments: list[tuple[Array, Array]] = field(default_factory=list)
     marks: list[tuple[Words, Words]] = field(default_factory=list)
+    ordered: OrderedMarks | None = None
+    kept: tuple[Kept, Kept] | None = None
 
     @classmethod
     def of(cls, first: int, rows: int) -> "LeavesReport":
         """An empty report of so many leaves."""
-        return cls(first, bytearray(rows * HASH_BYTES), event_indexes=bytearray(rows))
+        return cls(first, rows, bytearray(rows * HASH_BYTES), bytearray(rows))
 
     @property
     def end(self) -> int:
         """One past the last leaf."""
-        return self.first + len(self.event_indexes)
+        return self.first + self.rows
 
     @property
     def whole(self) -> bool:
         """Whether every leaf could be read; of a damaged file, some may be absent."""
-        return self.taken == len(self.event_indexes)
+        return self.taken == self.rows
+
+    @property
+    def hashes(self) -> bytearray | Kept:
+        """The leaf hashes, 32 bytes each."""
+        return self.own_hashes if self.kept is None else self.kept[0]
+
+    @property
+    def event_indexes(self) -> bytes:
+        """A byte for each leaf, 1 where it is an event's."""
+        return bytes(self.own_events) if self.kept is None else self.kept[1][:]
+
+    def keep(self, spill: Spill) -> None:
+        """Move what there is of each leaf into a spill."""
+        self.ordered, self.marks = OrderedMarks.of(self.marks, spill), []
+        self.kept = spill.keep(self.own_hashes), spill.keep(self.own_events)
+        self.own_hashes, self.own_events = bytearray(), bytearray()
 
     def _place_all(self, indexes: pa.Array, hashes: list[bytes]) -> bool:
         """Put all hashes in their places at once; False, and nothing put, where one has none."""
         if indexes.null_count or not hashes:
             return False
         places = indexes.to_numpy() - self.first
-        if places.min() < 0 or places.max() >= len(self.event_indexes):
+        if places.min() < 0 or places.max() >= self.rows:
             return False
-        table = np.frombuffer(self.hashes, np.uint8).reshape(-1, HASH_BYTES)
-        if table[places].any() or len(np.unique(places)) != len(places):
+        table = np.frombuffer(self.own_hashes, np.uint8).reshape(-1, HASH_BYTES)
+        free = np.ones(self.rows, bool)
+        free[places] = False
+        if len(places) != len(free) - np.count_nonzero(free) or table[places].any():
             return False
         table[places] = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
         self.taken += len(hashes)
@@ -91,13 +117,14 @@ class LeavesReport:
         """Put each hash in its place, as far as it has one that is free."""
         for index, event, hashed in zip(indexes, is_event, hashes, strict=True):
             place = -1 if index is None else (index - self.first) * HASH_BYTES
-            if 0 <= place < len(self.hashes) and event:
-                self.event_indexes[place // HASH_BYTES] = 1
-            if not 0 <= place < len(self.hashes) or self.hashes[place : place + 32] != _ABSENT:
+            inside = 0 <= place < len(self.own_hashes)
+            if inside and event:
+                self.own_events[place // HASH_BYTES] = 1
+            if not inside or self.own_hashes[place : place + HASH_BYTES] != _ABSENT:
                 message = f"log index {index} is twice or outside the segment"
                 self.problems.append(Problem("column_differs", message, file, index))
                 continue
-            self.hashes[place : place + HASH_BYTES] = hashed
+            self.own_hashes[place : place + HASH_BYTES] = hashed
             self.taken += 1
 
     def add(
@@ -108,10 +135,11 @@ class LeavesReport:
         is_event = pc.equal(batch.column("kind"), "event")
         if self._place_all(column, checked.leaf_hashes):
             events = column.filter(is_event).to_numpy() - self.first
-            np.frombuffer(self.event_indexes, np.uint8)[events] = 1
+            np.frombuffer(self.own_events, np.uint8)[events] = 1
         else:
             self._place_each(column.to_pylist(), is_event.to_pylist(), checked.leaf_hashes, file)
-        known = batch.filter(pc.and_(is_event, pc.is_valid(column)))
+        known = batch.select(["log_index", "event_id"])
+        known = known.filter(pc.and_(is_event, pc.is_valid(column)))
         indexes = known.column("log_index").to_numpy().astype(np.uint64)
         self.marks.append((indexes, marker.marks(known.column("event_id"))))
         for problem in checked.problems[: _PROBLEMS_MAX - len(self.problems)]:
@@ -159,21 +187,23 @@ def check_segment(task: SegmentTask) -> LeavesReport:
     """Check a segment's file: its SHA-256, its columns, each row, each leaf's place and date."""
     file = task.path.name
     report = LeavesReport.of(task.name.first, task.name.rows)
-    if file_sha256(task.path) != task.sha256:
-        report.problems.append(
-            Problem("sha256_differs", "the file's bytes are not what was signed", file)
-        )
     try:
-        _check_rows(task, report)
+        raw = read_regular(task.path)  # once: what is checked below is what was hashed
+        if hashlib.sha256(raw).hexdigest() != task.sha256:
+            message = "the file's bytes are not what was signed"
+            report.problems.append(Problem("sha256_differs", message, file))
+        _check_rows(task, report, raw)
     except Exception as error:  # noqa: BLE001 - damaged bytes make the library raise anything
         report.problems.append(Problem("not_parquet", f"cannot be read: {error}", file))
     return report
 
 
-def _check_rows(task: SegmentTask, report: LeavesReport) -> None:
+def _check_rows(task: SegmentTask, report: LeavesReport, raw: bytes) -> None:
     file = task.path.name
     # The file's own schema, without what pandas or Arrow may have added to its metadata.
-    with pq.ParquetFile(task.path, page_checksum_verification=True) as parquet:
+    with pq.ParquetFile(
+        pa.BufferReader(raw), page_checksum_verification=True, pre_buffer=False
+    ) as parquet:
         names = parquet.schema_arrow.names
         if list(names[: len(COLUMNS)]) != list(COLUMNS):
             report.problems.append(Problem("not_parquet", "columns are missing", file))

@@ -1,16 +1,17 @@
 """Whether the tiles that stand are what the leaves make."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..files import read_regular
 from ..layout import TILE_WIDTH, tile_path
 from ..merkle import HASH_BYTES
 from .report import LogReport, Problem
+from .spill import Spill
 
 
-def check_tiles(report: LogReport, levels: list[bytearray], folder: Path) -> None:
+def check_tiles(report: LogReport, levels: Sequence[bytearray | Spill], folder: Path) -> None:
     """Each tile that stands is what the leaves make, as far as the leaves reach."""
     for level, hashes in enumerate(levels):
         for index in range(len(hashes) // (TILE_WIDTH * HASH_BYTES) + 1):

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 from intentproof_schemas import QUARANTINE_DOMAIN, QUARANTINE_SALT_BYTES, commitment
 
 from ..files import read_regular
 from ..layout import quarantine_file
 from ..ranges import Ranges
 from .erased import Pieces, details_of
-from .event_ids import repeated
+from .event_ids import OrderedMarks, repeated_leaves
 from .report import LogReport, Problem
 
 
@@ -43,12 +42,8 @@ def tell_losses(report: LogReport, pieces: Pieces) -> None:
 
 def check_repeated(report: LogReport, pieces: Pieces) -> None:
     """An event stands in its log once: the same again is a duplicate, which has no leaf."""
-    found = [each for leaves in pieces for each in leaves.marks]
-    if not found:
-        return
-    indexes = np.concatenate([index for index, _ in found])
-    for later, earlier in repeated(np.concatenate([marks for _, marks in found])):
-        pair = sorted((int(indexes[later]), int(indexes[earlier])))
-        if pair[0] != pair[1]:  # of overlapping files the same leaf is read twice
-            message = f"the event at leaf {pair[0]} is there again"
-            report.problems.append(Problem("event_repeated", message, log_index=pair[1]))
+    kept = [leaves.ordered for leaves in pieces if leaves.ordered is not None]
+    hot = OrderedMarks.of([each for leaves in pieces for each in leaves.marks])
+    for first, again in sorted(repeated_leaves([*kept, hot])):
+        message = f"the event at leaf {first} is there again"
+        report.problems.append(Problem("event_repeated", message, log_index=again))

@@ -8,7 +8,14 @@ from ..note import Checkpoint, VerifierKey
 from ..period import Period
 from ..policy import Policy
 from .event_ids import new_seed
-from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
+from .outside import (
+    known_checkpoints,
+    outside_keys,
+    outside_policy,
+    policy_keys,
+    trusted_authorities,
+)
+from .stamps import TokenJudge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,7 @@ class VerifyRequest:
     known: Path | None = None
     policy: Path | None = None
     period: Period | None = None
+    tsa: Path | None = None
     processes: int = 1
 
 
@@ -40,6 +48,7 @@ class Trust:
     hot_key: bytes | None
     seed: int
     policy: Policy | None
+    tokens: TokenJudge
 
     def of_log(self, tenant: str, writer: str) -> list[VerifierKey]:
         """The keys of one log."""
@@ -47,7 +56,10 @@ class Trust:
 
 
 def trust_of(request: VerifyRequest) -> Trust:
-    """What is trusted. Raises HomeInvalid, NoteInvalid, PolicyInvalid for what cannot be read."""
+    """What is trusted.
+
+    Raises HomeInvalid, NoteInvalid, PolicyInvalid and AuthoritiesInvalid for what cannot be read.
+    """
     policy = outside_policy(request.policy)
     keys = outside_keys(request.keys)
     if policy is not None:
@@ -60,4 +72,5 @@ def trust_of(request: VerifyRequest) -> Trust:
             keys = trusted_keys(request.home)
             remembered = tuple(last_checkpoints(request.home).values())
     known = known_checkpoints(request.known, keys)
-    return Trust(keys, known, remembered, hot_key, new_seed(), policy)
+    tokens = TokenJudge(trusted_authorities(request.tsa))
+    return Trust(keys, known, remembered, hot_key, new_seed(), policy, tokens)

@@ -1,0 +1,20 @@
+"""`verify` of a store in a process of its own: how much memory it takes at most."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from .reading import run_verify
+
+
+def peak_mib(events: int, folder: Path) -> float:
+    """The highest resident memory of a process that does nothing else, in MiB."""
+    command = [sys.executable, "-m", "bench.verifying", str(events), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+if __name__ == "__main__":
+    run_verify(int(sys.argv[1]), Path(sys.argv[2]))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # of KiB
