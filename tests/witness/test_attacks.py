@@ -140,7 +140,8 @@ def test_what_is_above_the_witnessed_checkpoint_is_not_counted(site: Site, one: 
     report = site.verify(site.policy(one))
     assert (report.outcome, report.events_verified) == (Outcome.VERIFIED, 10)
     assert report.logs[0].witnessed is not None
-    assert report.logs[0].witnessed.not_yet == 20
+    told = report.logs[0].witnessed
+    assert told.not_yet == report.logs[0].size - told.size >= 20
 
 
 def test_without_the_quorum_nothing_is_anchored(site: Site, one: Witness) -> None:
@@ -199,7 +200,8 @@ def test_rewriting_what_came_after_a_checkpoint_is_refused(site: Site, one: Witn
         forged.cosign(one)
     report = forged.verify(site.policy(one))
     assert report.logs[0].witnessed is not None
-    assert (report.events_verified, report.logs[0].witnessed.not_yet) == (10, 12)
+    assert report.events_verified == 10
+    assert report.logs[0].witnessed.not_yet >= 12, "the forged events, and what a start adds"
     forged.take_cosignatures(site)
     assert site.verify(site.policy(one)).events_verified == 20
 
@@ -216,8 +218,9 @@ def test_a_split_view_has_one_side_only(site: Site, one: Witness) -> None:
     policy = site.policy(one)
     assert site.verify(policy).outcome is Outcome.VERIFIED
     assert other.verify(policy).outcome is Outcome.UNANCHORED
-    other.take_cosignatures(site)
-    assert site.log.newest_size() == other.log.newest_size()
+    (path,) = cosignature_files(site.log.folder)[site.log.newest_size()]
+    own = f"checkpoint.{other.log.newest_size()}{path.suffix}"
+    shutil.copy(path, other.log.folder / own)
     assert other.verify(policy).outcome is Outcome.TAMPERED
 
 
