@@ -1,6 +1,5 @@
 """What a verifier keeps of each leaf: in memory up to a limit, then in a file without a name."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -31,15 +30,19 @@ def test_bytes_come_back_as_they_went_in(
     assert [each[1:5] for each in kept] == [piece[1:5] for piece in pieces]
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_the_file_has_no_name_and_ends_with_the_spill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is left in the folder for temporary files, nor a file descriptor."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     spill = Spill(held_bytes_max=10)
     spill.append(bytes(11))
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert descriptors() == before + 1
     assert list(tmp_path.iterdir()) == []
     del spill
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
