@@ -16,8 +16,6 @@ from .served import create_key, settings
 from .whole import run_exporter
 from .workload import Workload
 
-CHECKPOINT_SECONDS = 1.0  # sixty times as often as by default: a run is over within seconds
-
 
 @dataclass(frozen=True)
 class Shares:
@@ -28,13 +26,17 @@ class Shares:
     signed: int
 
 
-def run_checkpoints(workload: Workload, folder: Path) -> Shares:
-    """One run with a checkpoint each second while anything is new.
+def run_checkpoints(
+    workload: Workload, folder: Path, *, checkpoint_seconds: float | None = None
+) -> Shares:
+    """One run with a checkpoint at each seal, and as often besides; None: as by default.
 
     A checkpoint is: the root, partial tiles, the signature, its files. The tree's nodes and full
     tiles are made of every leaf once, however often it is signed.
     """
-    places = replace(settings(folder), checkpoint_seconds=CHECKPOINT_SECONDS)
+    places = settings(folder)
+    if checkpoint_seconds is not None:
+        places = replace(places, checkpoint_seconds=checkpoint_seconds)
     key = create_key(places.home)
     spent = {"checkpoints": 0.0, "tree": 0.0, "signed": 0.0}
     with ExitStack() as stack:

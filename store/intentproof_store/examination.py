@@ -14,7 +14,10 @@ from .ranges import Ranges
 from .reader import Reader
 from .requests import HOLD, Request
 
-NO_IDS = pa.array([], pa.string())
+
+def _no_ids() -> pa.StringArray:
+    # Not made at import: the first array brings pandas in, where it is installed.
+    return pa.array([], pa.string())
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def examine(request: Request, *, store: Path, home: Path, hot: Path) -> Examined
         if _claimed(reader, request):
             return Examined(claimed=True, ids=_ids(reader, request))
         if request.kind == HOLD:
-            return Examined(claimed=False, ids=NO_IDS)
+            return Examined(claimed=False, ids=_no_ids())
         check_free(
             reader,
             request.tenant,
@@ -86,7 +89,7 @@ def _claimed(reader: Reader, request: Request) -> bool:
 
 def _ids(reader: Reader, request: Request) -> pa.Array:
     if request.drops_leaves or request.kind == HOLD:
-        return NO_IDS
+        return _no_ids()
     found = leaves_in(
         reader,
         request.tenant,
@@ -95,4 +98,4 @@ def _ids(reader: Reader, request: Request) -> pa.Array:
         "event_id",
         "kind IN ('event', 'conflict')",
     )
-    return found.column(0).combine_chunks() if found.num_rows else NO_IDS
+    return found.column(0).combine_chunks() if found.num_rows else _no_ids()

@@ -71,7 +71,12 @@ def test_the_table_has_every_row(tmp_path: Path) -> None:
         *("floor:", "export(bytes)", "over gRPC", "highest memory", "over HTTP"),
         *("at 1,000/s", "at 10,000/s", "at 25,000/s", "sealed size", "verify; 1 core"),
         *("verify's highest memory, 600 events", "verify's highest memory, 60 events"),
-        *("one trace among", "the receipt of one event among 600", "checkpoints, one a second"),
+        *(
+            "one trace among",
+            "the receipt of one event among 600",
+            "checkpoints at seals",
+            "with one each second",
+        ),
         *("50 events, each durable", "by receipt-kernel 0.1.0", "ours, 512 at once"),
         *("stored of 200 spans", "mlflow", "phoenix"),
     ):

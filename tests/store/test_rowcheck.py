@@ -258,6 +258,16 @@ def splices() -> list[tuple[str, ExecutionEvent, dict[str, Any]]]:
             {"inputs": "", "output": f'{inputs},"output":{output}'},
         ),
         (
+            "output out of inputs",
+            whole._replace(inputs='{"a":1,"output":2}', output=None, error=None),
+            {"inputs": '{"a":1', "output": "2}"},
+        ),
+        (
+            "output out of inputs, with braces in pairs",
+            whole._replace(inputs='{"a":"}","c":{},"output":{"b":"{"}}', output=None, error=None),
+            {"inputs": '{"a":"}","c":{}', "output": '{"b":"{"}}'},
+        ),
+        (
             "intent into correlation",
             bare,
             {"intent": None, "correlation_id": bare.intent},
