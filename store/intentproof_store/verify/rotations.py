@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from intentproof_schemas import TENANT, WRITER
 
 from ..errors import FrameInvalid, NoteInvalid
 from ..files import read_regular
@@ -34,7 +35,9 @@ def candidate_keys(layout: Layout, hot: Path, keys: Iterable[VerifierKey]) -> li
     found: list[VerifierKey] = []
     for name, own in by_log.items():
         parts = name.rsplit("/", 2)
-        if len(parts) == 3 and _has_other_signer(layout.log(parts[1], parts[2]), own):
+        if len(parts) != 3 or not TENANT.fullmatch(parts[1]) or not WRITER.fullmatch(parts[2]):
+            continue  # a name of somebody else's making, and no path
+        if _has_other_signer(layout.log(parts[1], parts[2]), own):
             found += _connected(own, _leaves(layout, hot, parts[1], parts[2]))
     return found
 
