@@ -71,7 +71,10 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     _check_all(work, layout, request, progress)
     for tenant in tenants:
         check_tenant_logs(
-            [log for log in logs if log.tenant == tenant], pinned.keys, request.period
+            [log for log in logs if log.tenant == tenant],
+            pinned.keys,
+            request.period,
+            sealed_only=request.sealed,
         )
     for log in logs:
         require_stamp(log)

@@ -33,8 +33,13 @@ class End:
     index: int
 
 
-def check_roster(logs: Sequence[LogReport], keys: Sequence[VerifierKey]) -> dict[str, End]:
-    """Check that all of one tenant's writers are here; which of them ended, by their id."""
+def check_roster(
+    logs: Sequence[LogReport], keys: Sequence[VerifierKey], *, sealed_only: bool = False
+) -> dict[str, End]:
+    """Check that all of one tenant's writers are here; which of them ended, by their id.
+
+    With `sealed_only` a log may lack what was still hot when its checkpoint was signed.
+    """
     here = {log.writer: log for log in logs if log.writer}
     ends: dict[str, End] = {}
     for named in _named(logs, keys):
@@ -46,7 +51,10 @@ def check_roster(logs: Sequence[LogReport], keys: Sequence[VerifierKey]) -> dict
             )
             problem = Problem("writer_missing", message, log_index=named.leaf.index)
             named.by.problems.append(problem)
-        elif _agrees(named, log) and named.leaf.kind in ("genesis", "writer-retired"):
+        elif _agrees(named, log, sealed_only=sealed_only) and named.leaf.kind in (
+            "genesis",
+            "writer-retired",
+        ):
             ends[named.writer] = End(named.leaf.received_ns, named.by, named.leaf.index)
     for log in logs:
         end = _own_end(log)
@@ -86,13 +94,15 @@ def _checkpoint(
     return checkpoint, True
 
 
-def _agrees(named: Named, log: LogReport) -> bool:
+def _agrees(named: Named, log: LogReport, *, sealed_only: bool) -> bool:
     """Whether the named log holds what was signed of it, and, retired, no more than that."""
     signed = named.checkpoint
     if signed is None:
         return False  # nobody can say whether the log has all that it had
     largest = max(log.life.roots, default=0)
     where = f"leaf {named.leaf.index} of {named.by.writer}"
+    if signed.size > largest and sealed_only:
+        return False
     if signed.size > largest:
         message = f"{where} names a checkpoint of {signed.size} leaves, {largest} are signed here"
         log.problems.append(Problem("writer_behind", message))

@@ -11,7 +11,11 @@ from .rotations import check_rotations
 
 
 def check_tenant_logs(
-    logs: Sequence[LogReport], keys: Sequence[VerifierKey], period: Period | None
+    logs: Sequence[LogReport],
+    keys: Sequence[VerifierKey],
+    period: Period | None,
+    *,
+    sealed_only: bool = False,
 ) -> None:
     """Judge what a tenant's logs say of keys and of each other, and whether each shows the period.
 
@@ -19,7 +23,7 @@ def check_tenant_logs(
     """
     for log in logs:
         check_rotations(log, keys)
-    ends = check_roster(logs, keys)
+    ends = check_roster(logs, keys, sealed_only=sealed_only)
     if period is None:
         return
     for log in logs:
