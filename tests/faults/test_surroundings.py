@@ -12,7 +12,7 @@ from tests.collector.processes import TENANT
 from tests.faults.conftest import MakeSite
 from tests.faults.disk import small_disk
 from tests.faults.load import Refused, grpc_client
-from tests.faults.site import SEALING_OFTEN, ReceiverUnderTest, until
+from tests.faults.site import SEALING_OFTEN, ReceiverUnderTest, Site, until
 
 pytestmark = [pytest.mark.collector, pytest.mark.fault, pytest.mark.timeout(1500)]
 
@@ -55,24 +55,29 @@ def test_clock_is_set_back(
         with site.receiver.serving():
             load.send_for(seconds / 3)
             clock.set_back(HOUR_SECONDS)
-            until(lambda: site.receiver.count("gaps") == 1, "gap while running")
+            until(lambda: len(steps_back(site)) == 1, "gap while running")
             load.send_for(seconds / 3)
             again = load.send_again()
             until(lambda: site.receiver.duplicates() >= again, "duplicates")
         clock.set_back(HOUR_SECONDS)
         with site.receiver.serving():
-            until(lambda: site.receiver.count("gaps") == 2, "gap after a restart")
+            until(lambda: len(steps_back(site)) == 2, "gap after a restart")
             load.send_for(seconds / 3)
             load.finish()
             again = load.send_again()
             until(lambda: site.receiver.duplicates() >= again, "duplicates")
             site.wait_until_delivered(load.span_ids)
     site.check(load.span_ids)
-    steps = [json.loads(row["detail"]) for row in site.receiver.sql("SELECT detail FROM gaps")]
-    assert [step["reason"] for step in steps] == ["clock_step_back"] * 2
-    for step in steps:
+    for step in steps_back(site):
         hours = (int(step["from_ns"]) - int(step["to_ns"])) / 1e9 / HOUR_SECONDS
         assert hours == pytest.approx(1, abs=0.2)
+
+
+def steps_back(site: Site) -> list[dict[str, str]]:
+    """What the log tells of its clock; restarts are gaps of another reason."""
+    rows = site.receiver.sql("SELECT detail FROM gaps WHERE detail IS NOT NULL")
+    details = [json.loads(row["detail"]) for row in rows]
+    return [detail for detail in details if detail["reason"] == "clock_step_back"]
 
 
 def test_key_is_rotated_with_overlap(make_site: MakeSite, tmp_path: Path, seconds: float) -> None:
