@@ -6,5 +6,5 @@ _SHARE = 1 if os.environ.get("INTENTPROOF_TEST_THOROUGH") else 5
 
 
 def examples(thorough: int) -> int:
-    """`thorough` where INTENTPROOF_TEST_THOROUGH is set, as `.ci/run` does; else a fifth."""
+    """`thorough` where INTENTPROOF_TEST_THOROUGH is set, as `.ci/nightly` does; else a fifth."""
     return thorough // _SHARE

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """
 COMMAND = [sys.executable, "-c", CODE]
-SECONDS_MAX = 20
 
 
 def run(*argv: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -66,19 +64,17 @@ def read_until(popen: "subprocess.Popen[str]", words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float]:
-    """The folder, output and seconds of one demo that keeps its files."""
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and output of one demo that keeps its files."""
     home = tmp_path_factory.mktemp("demo")
-    began = time.monotonic()
     done = run("demo", "--keep", "story", cwd=home)
-    seconds = time.monotonic() - began
     assert done.returncode == 0, done.stdout + done.stderr
-    return home / "story", done.stdout, seconds
+    return home / "story", done.stdout
 
 
-def test_the_story(kept: tuple[Path, str, float]) -> None:
+def test_the_story(kept: tuple[Path, str]) -> None:
     """Each step shows its command line and what came of it."""
-    _, output, _ = kept
+    _, output = kept
     for line in (
         "$ intentproof-otel keys create --tenant acme > acme.key",
         "$ intentproof-otel serve --grpc 127.0.0.1:0 --http 127.0.0.1:0",
@@ -94,17 +90,16 @@ def test_the_story(kept: tuple[Path, str, float]) -> None:
     assert output.index("VERIFIED: ") < output.index("TAMPERED: ")
 
 
-def test_it_is_short(kept: tuple[Path, str, float]) -> None:
-    """It fits a screen, ends in under 20 seconds, and is not coloured where nobody sees it."""
-    _, output, seconds = kept
+def test_it_is_short(kept: tuple[Path, str]) -> None:
+    """It fits a screen, and is not coloured where nobody sees it."""
+    _, output = kept
     assert len(output.splitlines()) < 70
     assert "\033" not in output
-    assert seconds < SECONDS_MAX
 
 
-def test_keep(kept: tuple[Path, str, float]) -> None:
+def test_keep(kept: tuple[Path, str]) -> None:
     """What it leaves behind is a store that verifies, and the program that made it."""
-    folder, output, _ = kept
+    folder, output = kept
     assert folder_of(output) == folder
     assert run("verify", cwd=folder).returncode == 0
     assert run("verify", "forged", cwd=folder).returncode == 2
