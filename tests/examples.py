@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: a few while one waits, all of them in CI."""
+"""How many examples a property is tried with: a few while one waits, all of them at night."""
 
 import os
 

@@ -16,7 +16,7 @@ import orjson
 
 from .checkpoints import Signer, checkpoint_sizes
 from .clerk import SealJob
-from .durable import clear_asides, make_folder
+from .durable import clear_asides, make_folder, sync_folder
 from .errors import LedgerBehind
 from .hotlog import HotLog, clear_unfinished
 from .identity import Identity, last_checkpoints, load_identity, take_stop
@@ -24,7 +24,7 @@ from .layout import Layout, date_of
 from .lock import WriterLock
 from .logfactory import LogFactory, Replay
 from .replay import Replayer
-from .segments import Segment, find_segments
+from .segments import Segment, file_sha256, find_segments
 from .settings import LedgerSettings
 from .silence import restart_of
 from .standing import check_log_name
@@ -156,13 +156,33 @@ def _clear_unfinished(settings: LedgerSettings, layout: Layout, writer: str) -> 
 
 def _segments_of(layout: Layout, tenant: str, identity: Identity) -> list[Segment]:
     keys = identity.verifier_keys(tenant)
-    segments, problems = find_segments(layout, tenant, keys=keys)
+    superseded: list[Segment] = []
+    segments, problems = find_segments(layout, tenant, keys=keys, superseded=superseded)
+    _clear_superseded(superseded, segments, identity.writer)
     for problem in problems:
         _log.warning(
             "a file among the segments does not count",
             extra={"fields": {"file": str(problem.path), "reason": problem.message}},
         )
     return [segment for segment in segments if segment.name.writer == identity.writer]
+
+
+def _clear_superseded(superseded: list[Segment], kept: list[Segment], writer: str) -> None:
+    """Delete earlier revisions that a crash left or a copy brought back: what was erased is there.
+
+    Only where the later one is, byte for byte, what was signed.
+    """
+    for earlier in superseded:
+        later = next((each for each in kept if each.covers(earlier)), None)
+        if earlier.name.writer != writer or later is None:
+            continue
+        if file_sha256(later.path) == later.note.sha256:
+            earlier.path.unlink(missing_ok=True)
+            sync_folder(earlier.path.parent)
+            _log.warning(
+                "an earlier revision of a segment was deleted",
+                extra={"fields": {"file": str(earlier.path)}},
+            )
 
 
 def _refuse_behind(layout: Layout, identity: Identity, replays: dict[str, Replay]) -> None:

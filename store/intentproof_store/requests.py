@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from intentproof_schemas import TENANT, WRITER
 
-from .durable import write_file
+from .durable import make_folder, write_file
 from .errors import RequestInvalid
 from .ranges import Ranges
 
@@ -93,8 +93,14 @@ def _folder(home: Path) -> Path:
     return home / "requests"
 
 
+def _make_folder(home: Path) -> None:
+    make_folder(_folder(home))
+    _folder(home).chmod(0o700)  # who looks over --home asks that nobody else may
+
+
 def put_request(home: Path, request: Request) -> None:
     """Ask, durably. Blocks on the disk."""
+    _make_folder(home)
     write_file(_folder(home) / f"{request.id}{_REQUEST}", request.encode(), mode=0o600)
 
 
@@ -149,6 +155,7 @@ def clear_answers(home: Path) -> None:
 def put_answer(home: Path, request_id: str, answer: Answer) -> None:
     """Tell what became of a request. Blocks on the disk."""
     raw = orjson.dumps(answer)
+    _make_folder(home)
     write_file(_folder(home) / f"{request_id}{_ANSWER}", raw, mode=0o600)
 
 

@@ -62,6 +62,13 @@ class Segment:
     name: SegmentName
     note: SegmentNote
 
+    def covers(self, other: "Segment") -> bool:
+        """Whether it has every leaf of another one."""
+        mine, theirs = self.name, other.name
+        return (
+            mine.writer == theirs.writer and mine.first <= theirs.first and theirs.last <= mine.last
+        )
+
 
 @dataclass(frozen=True)
 class SegmentProblem:
@@ -118,6 +125,7 @@ def find_segments(
     *,
     keys: Sequence[VerifierKey] = (),
     checked: dict[tuple[Path, int, int], Segment | SegmentProblem] | None = None,
+    superseded: list[Segment] | None = None,
 ) -> tuple[list[Segment], list[SegmentProblem]]:
     """The segments of a tenant that count, by writer and place, and what is left out.
 
@@ -125,6 +133,7 @@ def find_segments(
     `keys` has a key of that log), and its rows are as many as and where its name says. Of those, a
     smaller revision of the same range and a range strictly inside another are superseded; any
     other overlap is a problem. `checked` remembers judgements of unchanged files between calls.
+    `superseded` takes what is: of its bytes nothing was judged here.
     """
     problems: list[SegmentProblem] = []
     valid: list[Segment] = []
@@ -145,7 +154,7 @@ def find_segments(
             valid.append(found)
         else:
             problems.append(found)
-    kept, overlaps = _without_superseded(valid)
+    kept, overlaps = _without_superseded(valid, [] if superseded is None else superseded)
     return kept, problems + overlaps
 
 
@@ -223,7 +232,9 @@ def _index_bounds(metadata: Any) -> tuple[int, int] | None:
     return (min(lows), max(highs)) if lows else None
 
 
-def _without_superseded(valid: Sequence[Segment]) -> tuple[list[Segment], list[SegmentProblem]]:
+def _without_superseded(
+    valid: Sequence[Segment], superseded: list[Segment]
+) -> tuple[list[Segment], list[SegmentProblem]]:
     kept: list[Segment] = []
     problems: list[SegmentProblem] = []
     ordered = sorted(valid, key=lambda s: (s.name.writer, s.name.first, -s.name.last, -s.name.rev))
@@ -245,4 +256,6 @@ def _without_superseded(valid: Sequence[Segment]) -> tuple[list[Segment], list[S
             problems.append(
                 SegmentProblem(segment.path, "overlap", f"stands at {before.path.parent} as well")
             )
+        else:
+            superseded.append(segment)
     return kept, problems

@@ -253,6 +253,50 @@ def test_verify_of_a_receipt_speaks_json(here: Place, run: Run, tmp_path: Path) 
     assert document["logs"][0]["tenant"] == TENANT
 
 
+def test_a_key_of_another_log_vouches_for_nothing(here: Place, run: Run, tmp_path: Path) -> None:
+    """It is not tampering to bring the wrong key: nobody vouches for the receipt, exit 3."""
+    file, vkeys = tmp_path / "r.tlog-proof", tmp_path / "log.vkey"
+    file.write_bytes(made(here).encode())
+    (own,) = trusted_keys(here.home)
+    vkeys.write_text(replace(own, name="another.log/acme/rec-0123abcd").vkey() + "\n")
+    code, out, _ = run("verify", file, "--key", vkeys)
+    assert code == 3
+    assert "key_missing" in out
+    vkeys.write_text(own.vkey().replace(own.name, "another.log/acme/rec-0123abcd") + "\n")
+    code, _, err = run("verify", file, "--key", vkeys)
+    assert code == 6
+    assert "does not belong to its key" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--tenant", "other"), "--tenant: for a store only"),
+        (("--sealed",), "--sealed: for a store only"),
+        (("--tenant", "acme", "--period", "2026-01-01..2026-01-02"), "--period and --tenant: for"),
+    ],
+)
+def test_flags_of_stores_are_refused_with_a_file(
+    here: Place, run: Run, tmp_path: Path, flags: tuple[str, ...], words: str
+) -> None:
+    """A flag that a receipt cannot answer is not passed over in silence."""
+    file = tmp_path / "r.tlog-proof"
+    file.write_bytes(made(here).encode())
+    code, _, err = run("verify", file, *flags)
+    assert code == 6
+    assert words in err
+
+
+def test_a_path_that_is_not_there_is_wrong_input(run: Run, tmp_path: Path) -> None:
+    """A typing error is no lost store; nor is an unpacked bundle one."""
+    assert run("verify", tmp_path / "typo")[0] == 6
+    for name in ("MANIFEST", "bundle.json"):
+        (tmp_path / name).write_bytes(b"x")
+    code, _, err = run("verify", tmp_path)
+    assert code == 6
+    assert "unpacked bundle" in err
+
+
 def test_without_an_anchor_a_receipt_is_only_consistent(
     here: Place, run: Run, tmp_path: Path
 ) -> None:

@@ -160,3 +160,52 @@ def test_a_retention_leaf_that_is_not_signed_hides_nothing(here: Place) -> None:
     frame(here, "retention", claim)
     find_segments(here.layout, TENANT)[0][0].path.unlink()
     assert "leaves_missing" in codes(judged(here))
+
+
+@pytest.fixture
+def brought_back(here: Place) -> Path:
+    """The revision before an erasure, as a copy of a backup over the store brings it back."""
+    (segment,) = read_log(here).segments
+    raw, path = segment.path.read_bytes(), segment.path
+    erase(here, "--event", event(1).event_id)
+    assert not path.exists()
+    path.write_bytes(raw)
+    return path
+
+
+def test_an_earlier_revision_that_came_back_is_told(here: Place, brought_back: Path) -> None:
+    """What was erased can be read in it again: a remark names the file."""
+    report = judged(here)
+    assert report.outcome is Outcome.VERIFIED
+    told = [each for log in report.logs for each in log.problems]
+    assert [(each.code, each.file) for each in told] == [("erasure_unfinished", brought_back.name)]
+
+
+def test_the_next_start_deletes_it(here: Place, brought_back: Path) -> None:
+    """Its writer removes what a later revision replaced."""
+    with here.ledger():
+        assert not brought_back.exists()
+    assert codes(judged(here)) == set()
+
+
+def test_other_bytes_in_the_place_of_an_earlier_revision_are_tampering(
+    here: Place, brought_back: Path
+) -> None:
+    """Its note is still there, and vouches for its own bytes only."""
+    raw = bytearray(brought_back.read_bytes())
+    raw[len(raw) // 3] ^= 1
+    brought_back.write_bytes(raw)
+    report = judged(here)
+    assert report.outcome is Outcome.TAMPERED
+    assert codes(report) == {"sha256_differs"}
+
+
+def test_an_earlier_revision_under_another_date_is_tampering(
+    here: Place, brought_back: Path
+) -> None:
+    """Readers of a date would take its rows for that day's."""
+    moved = brought_back.parent.with_name("date=2020-01-01") / brought_back.name
+    moved.parent.mkdir()
+    brought_back.rename(moved)
+    report = judged(here)
+    assert (report.outcome, codes(report)) == (Outcome.TAMPERED, {"wrong_date"})

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from intentproof_receiver.errors import Unavailable
+from intentproof_receiver.errors import Unavailable, Unusable
+from intentproof_receiver.witness.key import load_cosigner
 from intentproof_receiver.witness.state import WitnessState
 from intentproof_store import SizeConflict, VerifierKey, read_submission
 from intentproof_store.merkle import EMPTY_ROOT
@@ -283,6 +284,14 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
         assert running.key == key
         assert running.post(log.submission(0, 8)).body == b"6\n"
         assert running.post(log.submission(6, 8)).status == 200
+
+
+def test_the_home_of_a_receiver_is_refused(tmp_path: Path) -> None:
+    """A witness of one's own, in one's own home, counts for nothing: it is not made."""
+    (tmp_path / "signing.key").write_text("a log's key")
+    with pytest.raises(Unusable, match="is a receiver's"):
+        load_cosigner(tmp_path, "witness.example/1")
+    assert [path.name for path in tmp_path.iterdir()] == ["signing.key"]
 
 
 def test_its_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:

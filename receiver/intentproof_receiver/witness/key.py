@@ -43,6 +43,8 @@ def load_cosigner(home: Path, name: str | None) -> Cosigner:
     another name than the home's: the signed message does not hold the name, so one key must not
     cosign under two (tlog-cosignature).
     """
+    if (home / "signing.key").exists():
+        raise Unusable(f"--home {home} is a receiver's: a witness is somebody else, elsewhere")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if name is not None and not (home / NAME_FILE).exists():

@@ -72,12 +72,13 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Verify and tell; the exit code of contract §7."""
+    refused = _refused(args)
+    if refused:
+        sys.stderr.write(f"verify: {shown(refused)}\n")
+        return _INVALID_INPUT
     if is_about_records(args):
         return run_records(args)
     if args.path is not None and args.path.is_file():
-        if args.period is not None:
-            sys.stderr.write("verify: --period is for a store: a file shows what it was made for\n")
-            return _INVALID_INPUT
         return run_stamp(args) if is_stamp(args.path) else run_file(args)
     try:
         period = read_period(args.period) if args.period is not None else None
@@ -115,6 +116,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_report(report)
     return report.outcome.exit_code
+
+
+def _refused(args: argparse.Namespace) -> str:
+    """Why the path, or a flag beside it, cannot be what was meant; else nothing."""
+    path = args.path
+    if path is None:
+        return ""
+    if not os.path.exists(path):  # noqa: PTH110 - unlike the method, never raises
+        return f"{path}: no such file or folder"
+    if (path / "MANIFEST").is_file() and (path / "bundle.json").is_file():
+        return f"{path} is an unpacked bundle: verify the archive, or one of its proofs/"
+    given = {"--period": args.period, "--tenant": args.tenant, "--sealed": args.sealed or None}
+    asked = [flag for flag, value in given.items() if value is not None]
+    if path.is_file() and asked:
+        return f"{' and '.join(asked)}: for a store only, a file shows what it was made for"
+    return ""
 
 
 def _show_progress(done: int, total: int) -> None:

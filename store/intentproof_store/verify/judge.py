@@ -16,7 +16,7 @@ from ..frames import Damage, Frame
 from ..hotlog import hot_writers, read_hot
 from ..layout import Layout, check_tenant, parse_segment_file
 from ..rowcheck import check_batch
-from ..segments import SegmentProblem, file_sha256, find_segments, read_segment_note
+from ..segments import Segment, SegmentProblem, file_sha256, find_segments, read_segment_note
 from .event_ids import Marker
 from .log_check import Gathered, LogFolders, check_log
 from .moment import at_one_moment
@@ -27,6 +27,7 @@ from .rotations import candidate_keys
 from .segment_check import LeavesReport, SegmentTask, check_segment
 from .spill import Spill
 from .stamps import read_stamps, require_stamp
+from .superseded import check_superseded
 from .tenant_check import check_tenant_logs
 from .trust import Trust, VerifyRequest, trust_of
 from .windows import Windows, check_windows, windows_of
@@ -188,7 +189,8 @@ def _tasks(
     reports = {log.writer: log for log in logs}
     for log in logs:
         check_segment_notes(layout.log(tenant, log.writer), log, trust.of_log(tenant, log.writer))
-    segments, problems = find_segments(layout, tenant, keys=trust.keys)
+    superseded: list[Segment] = []
+    segments, problems = find_segments(layout, tenant, keys=trust.keys, superseded=superseded)
     for problem in problems:
         name = parse_segment_file(problem.path.name)
         writer = name.writer if name is not None else ""
@@ -196,6 +198,8 @@ def _tasks(
             reports[writer] = LogReport(tenant, writer)
             logs.append(reports[writer])
         reports[writer].problems.append(_file_problem(layout, tenant, problem))
+    for writer, told in check_superseded(superseded, segments):
+        reports[writer].problems.append(told)
     tasks: dict[str, list[SegmentTask]] = {}
     for segment in segments:
         task = SegmentTask(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import AuthoritiesInvalid, NoteInvalid, PolicyInvalid
+from ..errors import AuthoritiesInvalid, HomeInvalid, NoteInvalid, PolicyInvalid
 from ..identity import read_vkeys
 from ..note import Checkpoint, VerifierKey, open_note, read_checkpoint
 from ..policy import POLICY_BYTES_MAX, Policy, parse_policy
@@ -14,9 +14,12 @@ def outside_keys(path: Path | None) -> tuple[VerifierKey, ...]:
     """The keys of a file, one vkey a line; none without a file. Raises NoteInvalid."""
     if path is None:
         return ()
-    if not path.is_file():
+    if not path.exists():
         raise NoteInvalid(f"{path}: no such file")
-    keys = read_vkeys(path)
+    try:
+        keys = read_vkeys(path)
+    except HomeInvalid as error:
+        raise NoteInvalid(str(error)) from error
     if not keys:
         raise NoteInvalid(f"{path} holds no key")
     return keys

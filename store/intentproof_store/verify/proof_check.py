@@ -15,6 +15,7 @@ _CODES = {
     ProofInvalid: "proof_invalid",
     ReceiptInvalid: "receipt_differs",
 }
+_NOT_OF_THIS_LOG = "none of the keys and checkpoints that you brought is of the log "
 
 
 def judge_receipt(
@@ -27,6 +28,10 @@ def judge_receipt(
     receipt = decode_receipt(raw)
     checkpoint = read_checkpoint(receipt.checkpoint)
     log = _log(checkpoint)
+    if not (checkpoint in known or any(key.name == checkpoint.origin for key in keys)):
+        if keys or known:
+            log.problems.append(Problem("key_missing", _NOT_OF_THIS_LOG + checkpoint.origin))
+        keys, known = (), ()  # what is brought along vouches for other logs
     try:
         proved = verify_receipt(receipt, keys=keys, known=known)
     except (NoteInvalid, ProofInvalid, ReceiptInvalid) as error:
@@ -45,7 +50,11 @@ def judge_extension(raw: bytes, *, known: Checkpoint, keys: Sequence[VerifierKey
     Raises ProofInvalid or NoteInvalid where the bytes are not such a proof that can be read.
     """
     extension = decode_extension(raw)
-    log = _log(read_checkpoint(extension.checkpoint))
+    checkpoint = read_checkpoint(extension.checkpoint)
+    log = _log(checkpoint)
+    if keys and all(key.name != checkpoint.origin for key in keys):
+        log.problems.append(Problem("key_missing", _NOT_OF_THIS_LOG + checkpoint.origin))
+        keys = ()
     try:
         later = verify_extension(extension, known=known, keys=keys)
     except (NoteInvalid, ProofInvalid) as error:
