@@ -162,5 +162,6 @@ def carry_out(args: argparse.Namespace, requests: Sequence[Request], verb: str) 
             say(f"not done yet, and tried again: {answer.message}")
             return FAILED
         changed = f", {many(answer.segments, 'segment')} changed" if answer.segments else ""
-        say(f"{many(answer.rows, 'row')} {verb}{changed} (request {request.id})")
+        rows = many(answer.rows, "row") if answer.rows else "as asked:"  # a hold may be of a time
+        say(f"{rows} {verb}{changed} (request {request.id})")
     return OK
