@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
 import pytest
@@ -426,7 +426,7 @@ def _grow_until_killed(running: Witness, size: int, cosigned: set[int]) -> int:
     while True:
         try:
             answer = running.post(Log().submission(size, size + 1))
-        except OSError:
+        except (OSError, HTTPException):  # also in the middle of an answer
             return size
         if answer.status != 200:
             return size
