@@ -8,6 +8,7 @@ the ones that were silent longest are forgotten, and of a stream the oldest hole
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -38,24 +39,29 @@ class Holes:
 
     def __init__(self) -> None:
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
-        self._oldest = (
-            inf  # of the holes that are kept, or older: asked far more often than changed
-        )
+        # Of the holes that are kept, or older: it is asked far more often than changed.
+        self._oldest = inf
 
     def see(self, events: pa.RecordBatch, now: float) -> None:
         """Take the numbers of events that are in the log. What came before the first is not known.
 
         `now` is monotonic seconds.
         """
-        numbered = pc.greater(pc.fill_null(events.column("sequence"), 0), 0)
+        given = pc.fill_null(pc.greater(events.column("sequence"), 0), fill_value=False)
+        numbered = pc.and_(given, pc.is_valid(events.column("stream_id")))
         if not pc.any(numbered).as_py():
             return
         streams = events.column("stream_id").filter(numbered).dictionary_encode()
         numbers = events.column("sequence").filter(numbered).to_numpy()
-        codes = streams.indices.to_numpy(zero_copy_only=False)
-        for code, stream_id in enumerate(streams.dictionary.to_pylist()):
-            if stream_id:
-                self._see(stream_id, np.unique(numbers[codes == code]), now)
+        codes = streams.indices.to_numpy()
+        # Grouped once: producers choose how many streams there are.
+        order = np.argsort(codes, kind="stable")
+        codes, numbers = codes[order], numbers[order]
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        names = streams.dictionary.to_pylist()
+        for code, own in zip(codes[starts], np.split(numbers, starts[1:]), strict=True):
+            if names[code]:
+                self._see(names[code], np.unique(own), now)
 
     def _see(self, stream_id: str, numbers: "np.ndarray[Any, Any]", now: float) -> None:
         stream = self._streams.setdefault(stream_id, _Stream(int(numbers[0])))
@@ -63,8 +69,8 @@ class Holes:
         while len(self._streams) > _STREAMS_MAX:
             self._streams.popitem(last=False)
         late = numbers[: np.searchsorted(numbers, stream.next_number)]
-        for number in late.tolist() if stream.holes else ():
-            stream.holes = [part for hole in stream.holes for part in _without(hole, number)]
+        stream.holes = [part for hole in stream.holes for part in _without(hole, late)]
+        del stream.holes[:-_HOLES_MAX]
         new = numbers[len(late) :]
         if not len(new):
             return
@@ -95,15 +101,17 @@ class Holes:
         return told
 
 
-def _without(hole: _Hole, number: int) -> list[_Hole]:
-    """What is left of a hole when a number came late."""
-    if not hole.first <= number <= hole.last:
+def _without(hole: _Hole, late: "np.ndarray[Any, Any]") -> list[_Hole]:
+    """What is left of a hole when numbers came late; they are sorted."""
+    inside = late[np.searchsorted(late, hole.first) : np.searchsorted(late, hole.last + 1)]
+    if not len(inside):
         return [hole]
-    parts = (
-        _Hole(hole.first, number - 1, hole.since),
-        _Hole(number + 1, hole.last, hole.since),
-    )
-    return [part for part in parts if part.first <= part.last]
+    edges = [hole.first - 1, *inside.tolist(), hole.last + 1]
+    return [
+        _Hole(before + 1, after - 1, hole.since)
+        for before, after in pairwise(edges)
+        if after - before > 1
+    ]
 
 
 def sequence_hole(holes: list[dict[str, Any]]) -> dict[str, Any]:

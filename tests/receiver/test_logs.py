@@ -51,7 +51,7 @@ def test_no_secret_is_logged(service: Service, written: io.StringIO) -> None:
     wrong = service.key[:-4] + "0000"
     assert service.call(body, key=wrong)[0] == 401
     text = written.getvalue()
-    for secret in (SECRET, service.key, wrong, service.key.rpartition("_")[2]):
+    for secret in (SECRET, service.key, wrong, service.key[-43:]):  # may have an underscore, too
         assert secret not in text
     logged = lines(text)
     assert {"KeyError", "OSError"} <= {str(line.get("error")) for line in logged}
