@@ -188,18 +188,20 @@ class Clerk:
 
     def _do(self, job: Job) -> None:
         if isinstance(job, SealJob):
-            path = self._seal(job)
-            self._sign(job)
+            path, hashed = self._seal(job)
+            self._sign(job, hashed)
             self._done(Sealed(job, path))
         elif isinstance(job, Errand):
             self._done(Ran(job.work()))
         else:
             self._sign(job)
 
-    def _sign(self, job: CheckpointJob | SealJob) -> None:
+    def _sign(self, job: CheckpointJob | SealJob, hashed: bytes | None = None) -> None:
+        """Sign what is on the disk; `hashed`: of the job's leaves, if they were just read there."""
         tree = self._trees[job.tenant]
         if tree.size < job.end:  # else an earlier try got this far
-            hashed = self._hash_again(job.leaves)
+            if hashed is None:
+                hashed = self._hash_again(job.leaves)
             if tree.size + len(hashed) // HASH_BYTES != job.end:
                 raise StoreError(f"leaves before {job.end} of {job.tenant} are not sealed yet")
             tree.extend(hashed, rest=self.rest)
@@ -218,16 +220,23 @@ class Clerk:
                 continue
             refs = [piece for piece in pieces if isinstance(piece, FrameRef)]
             for batch in self._resting(self._read(refs)):
-                hashed += b"".join(map(leaf_hash, batch.column("leaf").to_pylist()))
+                hashed += _hashes(batch)
         return bytes(hashed)
 
-    def _seal(self, job: SealJob) -> Path:
+    def _seal(self, job: SealJob) -> tuple[Path, bytes | None]:
+        """The segment's place, and the hashes of the job's leaves where its reading gave them."""
         first, last = job.refs[0].first, job.refs[-1].end - 1
         done = self._in_place(job, first, last)
         if done is not None:
-            return done  # an earlier try got this far
+            return done, None  # an earlier try got this far
         # (1) The MAC holds only over the bytes that were written and hashed when acknowledged.
-        batches = list(self._resting(self._read(job.refs)))
+        new = _place_of_end(job.leaves, job.refs)
+        batches: list[pa.RecordBatch] = []
+        hashed = bytearray()
+        for place, batch in enumerate(self._resting(self._read(job.refs))):
+            batches.append(batch)
+            if new is not None and place >= new:
+                hashed += _hashes(batch)
         make_folder(self._layout.unfinished)
         aside = self._layout.unfinished / SegmentName(self._identity.writer, first, last, 0).file()
         try:
@@ -241,7 +250,7 @@ class Clerk:
             move_into_place(aside, path)  # (4)
         finally:
             aside.unlink(missing_ok=True)
-        return path
+        return path, None if new is None else bytes(hashed)
 
     def _resting(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -267,3 +276,13 @@ class Clerk:
         ).parent
         pattern = SegmentName(self._identity.writer, first, last, 0).file().replace("000000.", "*.")
         return next(iter(sorted(day.glob(pattern), reverse=True)), None)
+
+
+def _hashes(batch: pa.RecordBatch) -> bytes:
+    return b"".join(map(leaf_hash, batch.column("leaf").to_pylist()))
+
+
+def _place_of_end(leaves: Sequence[FrameRef | bytes], frames: Sequence[FrameRef]) -> int | None:
+    """From which of the frames on `leaves` are, None where they are more than frames' end."""
+    place = len(frames) - len(leaves)
+    return place if place >= 0 and tuple(leaves) == tuple(frames[place:]) else None

@@ -137,8 +137,13 @@ def replace_secret(finished: Path, path: Path) -> None:
 def clear_asides(folder: Path, *, below: bool) -> None:
     """Delete what a kill left half written in a folder, and below; nobody may be writing there."""
     for path in folder.rglob(".*") if below else folder.glob(".*"):
-        if _ASIDE.fullmatch(path.name):
+        if is_aside(path.name):
             path.unlink()
+
+
+def is_aside(name: str) -> bool:
+    """Whether a file is one that was not finished: its writer was killed, or writes right now."""
+    return _ASIDE.fullmatch(name) is not None
 
 
 def sync_file(path: Path) -> None:

@@ -7,7 +7,8 @@ import json
 import re
 import secrets
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -38,6 +39,7 @@ class Identity:
     signing_key: Ed25519PrivateKey
     hot_key: bytes
     next_key: Ed25519PrivateKey | None = None
+    earlier: Mapping[str, Sequence[VerifierKey]] = field(default_factory=dict)  # by log's name
 
     def origin(self, tenant: str) -> str:
         """The name of this writer's log of a tenant, and of the key that signs it."""
@@ -55,8 +57,7 @@ class Identity:
 
     def verifier_keys(self, tenant: str) -> list[VerifierKey]:
         """Every key that signed this log: the present one, and those before it."""
-        origin = self.origin(tenant)
-        earlier = [key for key in trusted_keys(self.home) if key.name == origin]
+        earlier = self.earlier.get(self.origin(tenant), ())
         return list(dict.fromkeys((self.verifier_key(tenant), *earlier)))
 
     def sign(self, text: str, tenant: str) -> bytes:
@@ -92,7 +93,10 @@ def load_identity(home: Path, log_name: str, *, new_writer: bool = False) -> Ide
     former = _read_writer(home / "former-writer")
     next_key = _read_signing_key(home / NEXT_KEY) if (home / NEXT_KEY).exists() else None
     signing_key = _read_signing_key(home / "signing.key")
-    return Identity(home, log_name, writer, former, signing_key, hot_key, next_key)
+    earlier: dict[str, list[VerifierKey]] = {}
+    for key in trusted_keys(home):  # once: a home may have thousands of logs
+        earlier.setdefault(key.name, []).append(key)
+    return Identity(home, log_name, writer, former, signing_key, hot_key, next_key, earlier)
 
 
 def new_key_pem() -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from intentproof_schemas import microseconds, parse_time_us, timestamp
 
-from .errors import PeriodInvalid
+from .errors import PeriodInvalid, RequestInvalid
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _US_NS = 1_000
@@ -34,6 +34,14 @@ def read_period(given: str) -> Period:
     if not dots or first_ns is None or end_ns is None or first_ns >= end_ns:
         raise PeriodInvalid(given)
     return Period(first_ns, end_ns)
+
+
+def day_start(text: str) -> int:
+    """The first moment of a UTC day written YYYY-MM-DD. Raises RequestInvalid."""
+    start_ns = _instant_ns(text) if _DATE.fullmatch(text) else None
+    if start_ns is None:
+        raise RequestInvalid(f"{text!r} is not a day: write it as 2026-11-21")
+    return start_ns
 
 
 def _instant_ns(text: str) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from intentproof_schemas import TENANT, WRITER
 
-from .durable import make_folder, write_file
+from .durable import is_aside, make_folder, write_file
 from .errors import RequestInvalid
 from .ranges import Ranges
 
@@ -144,11 +144,18 @@ def drop_request(home: Path, request_id: str) -> None:
 
 
 def clear_answers(home: Path) -> None:
-    """Delete answers that nobody took for a day: whoever asked is gone."""
+    """Delete answers that nobody took for a day, and what a kill left half written.
+
+    Only for whoever holds the store, before it answers anything. Others may be asking meanwhile.
+    """
     folder = _folder(home)
-    for path in folder.glob(f"*{_ANSWER}") if folder.is_dir() else ():
-        with suppress(FileNotFoundError):  # it was taken at this moment
-            if time.time() - path.stat().st_mtime > _ANSWER_SECONDS:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        aside = is_aside(path.name)
+        if path.suffix != _ANSWER and not aside:
+            continue
+        with suppress(FileNotFoundError):  # it was taken, or put in place, at this moment
+            old = time.time() - path.stat().st_mtime > _ANSWER_SECONDS
+            if old or (aside and f"{_ANSWER}." in path.name):
                 path.unlink()
 
 

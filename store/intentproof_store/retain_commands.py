@@ -24,8 +24,8 @@ from .errors import RequestInvalid
 from .examination import check_free
 from .identity import trusted_keys
 from .layout import DAY_NS, Layout, check_tenant, date_of, quarantine_file
-from .moments import day_start
 from .ordering import make_request, own_writer
+from .period import day_start
 from .ranges import Ranges
 from .reader import Reader
 from .requests import LEAVES, RETENTION, Request

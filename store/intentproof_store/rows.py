@@ -76,6 +76,11 @@ class RowMaker:
         made["leaf"] = pa.array(leaves, pa.binary())
         self._parts.append(made)
 
+    @property
+    def rows(self) -> int:
+        """How many were added."""
+        return sum(len(part["leaf"]) for part in self._parts)
+
     def __bool__(self) -> bool:
         return bool(self._parts)
 

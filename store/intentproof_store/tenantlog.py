@@ -69,7 +69,7 @@ class TenantLog:
     steps_back: int = 0
     holes: Holes = field(default_factory=Holes)
     numbered: list[pa.RecordBatch] = field(default_factory=list)
-    telling: list[tuple[str, str]] = field(default_factory=list)
+    telling: list[tuple[int, str, str]] = field(default_factory=list)
     unsigned_genesis: bytes | None = None
     checkpoint_due: float = 0.0
     checkpoint_size: int = 0
@@ -98,8 +98,9 @@ class TenantLog:
                 )
             )
             for kind, detail in arrival.told:
+                index = self.size + maker.rows
                 maker.add_detail(kind, detail)
-                self.telling.append((kind, orjson.dumps(detail).decode()))
+                self.telling.append((index, kind, orjson.dumps(detail).decode()))
         return results
 
     def learn(self, log_index: int, kind: str, detail: str) -> None:
@@ -170,8 +171,8 @@ class TenantLog:
         self.took(refs)
         if refs:
             self.restart = None  # its leaf stands before these rows
-        for kind, detail in self.telling:
-            self.learn(self.size - 1, kind, detail)
+        for index, kind, detail in self.telling:
+            self.learn(index, kind, detail)
         self.telling.clear()
         for numbers in self.numbered:
             self.holes.see(numbers, self.last_leaf)

@@ -510,16 +510,19 @@ def test_damaged_hot_bytes_that_go_too_are_told_before(here: Place) -> None:
 
 
 def test_answers_that_nobody_took_do_not_stay(here: Place) -> None:
-    """Whoever asked may have been killed: a day later the next start deletes the answer."""
+    """What somebody killed left goes at a start: half an answer at once, the rest after a day."""
     fill(here)
-    (here.home / "requests").mkdir()
-    old, new = (here.home / "requests" / f"{name}.answer" for name in ("1-old", "1-new"))
-    for path in (old, new):
-        path.write_bytes(b"{}")
-    os.utime(old, (0, 0))
+    folder = here.home / "requests"
+    folder.mkdir()
+    kept = {"1-new.answer", ".1-asks-now.request.7.8.tmp"}
+    old = {"1-old.answer", ".1-asked.request.7.8.tmp"}
+    for name in (*kept, *old, ".1-new.answer.7.8.tmp"):
+        (folder / name).write_bytes(b"{}")
+    for name in old:
+        os.utime(folder / name, (0, 0))
     with here.ledger():
         pass
-    assert (old.exists(), new.exists()) == (False, True)
+    assert {path.name for path in folder.iterdir()} == kept
 
 
 def test_a_broken_request_file_stops_nothing(here: Place) -> None:
