@@ -66,7 +66,16 @@ ONLY_STANDARD_LIBRARY = {"intentproof_receiver.cli"}
 PURE: dict[str, set[str] | None] = {
     **dict.fromkeys(
         (
-            *("anchors", "columns", "cosignature", "cosigned", "errors", "extension", "files"),
+            *(
+                "anchors",
+                "bloom",
+                "columns",
+                "cosignature",
+                "cosigned",
+                "errors",
+                "extension",
+                "files",
+            ),
             *("frames", "layout", "merkle", "note", "period", "policy", "ranges", "receipt"),
             "tokens",
         )

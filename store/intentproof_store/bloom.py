@@ -1,21 +1,49 @@
-"""Asking a Parquet file's bloom filter for one value, by reading 32 bytes of it. Pure.
+"""Asking a Parquet file's bloom filter for values, by reading 32 bytes of it for each. Pure.
 
 Split block bloom filters as https://github.com/apache/parquet-format/blob/master/BloomFilter.md
 has them, and the XXH64 of https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md with
 which their values are hashed.
 """
 
-import struct
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from .textcolumns import ends_of
 
 BLOCK_BYTES = 32
-_SALTS = (
-    *(0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D),
-    *(0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31),
+Hashes: TypeAlias = "np.ndarray[Any, Any]"  # of uint64
+Blocks: TypeAlias = "np.ndarray[Any, np.dtype[np.uint32]]"
+Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
+Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+_SALTS = np.array(
+    [
+        *(0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D),
+        *(0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31),
+    ],
+    np.uint32,
 )
-_MASK32, _MASK64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-_P1, _P2, _P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
-_P4, _P5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
-_STRIPE_BYTES = 32
+# Of arrays, never of scalars: arrays wrap around, as the hash wants it.
+_P1, _P2, _P3, _P4, _P5 = np.array(
+    [
+        *(0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9),
+        *(0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5),
+    ],
+    np.uint64,
+)[:, np.newaxis]
+_STRIPE_WORDS = 4
+_FORM = bytes.fromhex("1c1c00001c1c00001c1c000000")  # split blocks, XXH64, uncompressed
+
+
+def header(size: int) -> bytes:
+    """The header before the bits of a filter of so many bytes, in Thrift's compact protocol."""
+    number, digits = 2 * size, bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return b"\x15" + bytes((*digits, number)) + _FORM
 
 
 def bitset_place(offset: int, length: int) -> tuple[int, int]:
@@ -27,54 +55,82 @@ def bitset_place(offset: int, length: int) -> tuple[int, int]:
     return offset + length - size, size
 
 
-def block_offset(hashed: int, size: int) -> int:
-    """Where in a filter of so many bytes the block of a hash begins."""
-    return ((hashed >> 32) * (size // BLOCK_BYTES) >> 32) * BLOCK_BYTES
+def block_numbers(hashed: Hashes, size: int) -> Hashes:
+    """Which block of a filter of so many bytes is that of each hash."""
+    half = np.uint64(32)
+    numbers: Hashes = (hashed >> half) * np.uint64(size // BLOCK_BYTES) >> half
+    return numbers
 
 
-def may_hold(block: bytes, hashed: int) -> bool:
-    """Whether a block has all the bits of a hash. Without them, the value is not in the file."""
-    key = hashed & _MASK32
-    words = struct.unpack("<8I", block)
-    return all(
-        word >> ((key * salt & _MASK32) >> 27) & 1 for word, salt in zip(words, _SALTS, strict=True)
-    )
+def may_hold(blocks: Blocks, hashed: Hashes) -> Mask:
+    """Which blocks have all the bits of a hash: of each its own, or all of one.
+
+    `blocks` has eight words a row. Without those bits, the value is not in the file.
+    """
+    bits = (hashed.astype(np.uint32)[:, np.newaxis] * _SALTS) >> np.uint32(27)
+    held: Mask = np.all(blocks >> bits & np.uint32(1), axis=1)
+    return held
 
 
-def xxh64(raw: bytes) -> int:
-    """The XXH64 of some bytes, with seed 0."""
-    at = 0
-    if len(raw) >= _STRIPE_BYTES:
-        lanes = [(_P1 + _P2) & _MASK64, _P2, 0, -_P1 & _MASK64]
-        while at + _STRIPE_BYTES <= len(raw):
-            words = struct.unpack_from("<4Q", raw, at)
-            lanes = [_round(lane, word) for lane, word in zip(lanes, words, strict=True)]
-            at += _STRIPE_BYTES
-        turns = zip(lanes, (1, 7, 12, 18), strict=True)
-        hashed = sum(_turned(lane, by) for lane, by in turns) & _MASK64
-        for lane in lanes:
-            hashed = ((hashed ^ _round(0, lane)) * _P1 + _P4) & _MASK64
-    else:
-        hashed = _P5
-    hashed = (hashed + len(raw)) & _MASK64
-    while at + 8 <= len(raw):
-        (word,) = struct.unpack_from("<Q", raw, at)
-        hashed = (_turned(hashed ^ _round(0, word), 27) * _P1 + _P4) & _MASK64
-        at += 8
-    if at + 4 <= len(raw):
-        (half,) = struct.unpack_from("<I", raw, at)
-        hashed = (_turned(hashed ^ (half * _P1 & _MASK64), 23) * _P2 + _P3) & _MASK64
+def xxh64(values: pa.Array) -> Hashes:
+    """The XXH64 of each text or byte string, with seed 0. None is null."""
+    ends = ends_of(values)
+    lengths = np.diff(ends)
+    raw = np.frombuffer(values.buffers()[2] or b"", np.uint8)
+    hashed = np.empty(len(values), np.uint64)
+    for length in np.unique(lengths).tolist():
+        places = np.flatnonzero(lengths == length)
+        if len(places) == len(values):  # the usual case: ids are of one length
+            rows = raw[ends[0] : ends[-1]].reshape(len(values), length)
+        else:
+            rows = raw[ends[places][:, np.newaxis] + np.arange(length)]
+        hashed[places] = _hash(rows)
+    return hashed
+
+
+def _hash(rows: Bytes) -> Hashes:
+    """The hash of each row; all are of one length."""
+    length = rows.shape[1]
+    whole = length // 8
+    words = np.ascontiguousarray(rows[:, : whole * 8]).view("<u8").T
+    done = whole // _STRIPE_WORDS * _STRIPE_WORDS
+    hashed = np.repeat(_P5, len(rows))
+    if done:
+        hashed = _stripes(words[:done])
+    hashed += np.uint64(length)
+    for word in words[done:]:
+        hashed = _turned(hashed ^ _round(_P1 - _P1, word), 27) * _P1 + _P4
+    at = whole * 8
+    if at + 4 <= length:
+        half = np.ascontiguousarray(rows[:, at : at + 4]).view("<u4")[:, 0].astype(np.uint64)
+        hashed = _turned(hashed ^ half * _P1, 23) * _P2 + _P3
         at += 4
-    for byte in raw[at:]:
-        hashed = _turned(hashed ^ (byte * _P5 & _MASK64), 11) * _P1 & _MASK64
-    hashed = (hashed ^ hashed >> 33) * _P2 & _MASK64
-    hashed = (hashed ^ hashed >> 29) * _P3 & _MASK64
-    return hashed ^ hashed >> 32
+    for byte in rows[:, at:].T:
+        hashed = _turned(hashed ^ byte.astype(np.uint64) * _P5, 11) * _P1
+    hashed = (hashed ^ hashed >> np.uint64(33)) * _P2
+    hashed = (hashed ^ hashed >> np.uint64(29)) * _P3
+    finished: Hashes = hashed ^ hashed >> np.uint64(32)
+    return finished
 
 
-def _round(lane: int, word: int) -> int:
-    return _turned((lane + word * _P2) & _MASK64, 31) * _P1 & _MASK64
+def _stripes(words: Hashes) -> Hashes:
+    """What stripes of 32 bytes come to; `words` has a row for each word, a column for each text."""
+    zero = _P1 - _P1
+    lanes = [_P1 + _P2, _P2, zero, zero - _P1]
+    for at in range(0, len(words), _STRIPE_WORDS):
+        lanes = [_round(lane, words[at + place]) for place, lane in enumerate(lanes)]
+    first, *others = (_turned(lane, by) for lane, by in zip(lanes, (1, 7, 12, 18), strict=True))
+    hashed: Hashes = sum(others, first)
+    for lane in lanes:
+        hashed = (hashed ^ _round(zero, lane)) * _P1 + _P4
+    return hashed
 
 
-def _turned(word: int, by: int) -> int:
-    return (word << by | word >> (64 - by)) & _MASK64
+def _round(lane: Hashes, word: Hashes) -> Hashes:
+    mixed: Hashes = _turned(lane + word * _P2, 31) * _P1
+    return mixed
+
+
+def _turned(word: Hashes, by: int) -> Hashes:
+    turned: Hashes = word << np.uint64(by) | word >> np.uint64(64 - by)
+    return turned

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .bloom import BLOCK_BYTES, bitset_place, block_offset, may_hold, xxh64
+from .bloom import BLOCK_BYTES, Hashes, bitset_place, block_numbers, may_hold, xxh64
 from .columns import COLUMNS
 from .errors import StoreMissing
 from .hotread import HotReader, unsealed
@@ -115,7 +117,7 @@ def _may_hold(
     known: dict[Path, _Filters | None], paths: Iterable[Path], event_id: str
 ) -> list[Path]:
     """The files that a bloom filter does not exclude."""
-    hashed = xxh64(event_id.encode())
+    hashed = xxh64(pa.array([event_id]))
     found = []
     for path in paths:
         if path not in known:
@@ -139,13 +141,17 @@ def _filters(path: Path) -> _Filters | None:
     return filters
 
 
-def _in_one_of(path: Path, filters: _Filters, hashed: int) -> bool:
+def _in_one_of(path: Path, filters: _Filters, hashed: Hashes) -> bool:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        for offset, size in filters:
-            block = os.pread(descriptor, BLOCK_BYTES, offset + block_offset(hashed, size))
-            if len(block) < BLOCK_BYTES or may_hold(block, hashed):
-                return True
-        return False
+        raw = b"".join(
+            os.pread(
+                descriptor, BLOCK_BYTES, offset + int(block_numbers(hashed, size)[0]) * BLOCK_BYTES
+            )
+            for offset, size in filters
+        )
     finally:
         os.close(descriptor)
+    if len(raw) < len(filters) * BLOCK_BYTES:
+        return True  # cut off: told where it is read
+    return bool(may_hold(np.frombuffer(raw, "<u4").reshape(-1, 8), hashed).any())

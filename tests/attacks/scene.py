@@ -138,6 +138,14 @@ class Attacker:
     def put(self, path: Path, rows: Rows) -> None:
         """Rows in the place of a segment's; the note over the file only with the key."""
         self._write(path, rows)
+        self._sign_again(path)
+
+    def put_bytes(self, path: Path, raw: bytes) -> None:
+        """Bytes in the place of a segment's; the note over them only with the key."""
+        path.write_bytes(raw)
+        self._sign_again(path)
+
+    def _sign_again(self, path: Path) -> None:
         if self._key:
             name = parse_segment_file(path.name)
             assert name is not None

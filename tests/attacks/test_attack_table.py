@@ -13,8 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 from intentproof_schemas import PAYLOAD_DOMAIN, commitment
+from intentproof_store.bloom import bitset_place
+from intentproof_store.columns import COLUMNS
 from intentproof_store.verify import Outcome, log_check
 
 from tests.attacks.scene import (
@@ -253,6 +257,13 @@ def column(name: str, value: object) -> Callable[[Attacker], None]:
     return run
 
 
+def found_by_duckdb(path: Path, column: str, value: str) -> int:
+    """How many rows an engine finds that trusts what it may skip a row group by."""
+    query = f"SELECT count(*) FROM read_parquet(?) WHERE {column} = ?"
+    (found,) = duckdb.execute(query, [str(path), value]).fetchall()
+    return int(found[0])
+
+
 for name, column_name, value, code in (
     ("a11 flip the kind of an event", "kind", "conflict", "column_differs"),
     ("a12 hide an event by its kind", "kind", "heartbeat", "column_differs"),
@@ -264,6 +275,27 @@ for name, column_name, value, code in (
     ("a28 raise the provenance", "provenance", "attested", "column_differs"),
 ):
     attack(name, PINNED, code, key=True)(column(column_name, value))
+
+
+@attack("hide an event from searches by a bloom filter", PINNED, "row_hidden", key=True)
+def _(by: Attacker) -> None:
+    path = by.segments()[1]
+    chunk = pq.read_metadata(path).row_group(0).column(COLUMNS.index("event_id"))
+    offset, size = bitset_place(chunk.bloom_filter_offset, chunk.bloom_filter_length)
+    raw = path.read_bytes()
+    by.put_bytes(path, raw[:offset] + bytes(size) + raw[offset + size :])
+    assert found_by_duckdb(path, "event_id", by.rows()[1][3]["event_id"]) == 0
+
+
+@attack("hide an event from searches by statistics", PINNED, "row_hidden", key=True)
+def _(by: Attacker) -> None:
+    path = by.segments()[1]
+    column = pq.read_metadata(path).row_group(0).column(COLUMNS.index("correlation_id"))
+    least = column.statistics.min_raw
+    raw = path.read_bytes()
+    footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    by.put_bytes(path, raw[:footer] + raw[footer:].replace(least, b"~" * len(least)))
+    assert found_by_duckdb(path, "correlation_id", least.decode()) == 0
 
 
 @attack("a17, a20 exchange two payloads with their salts", PINNED, "commitment_differs", key=True)

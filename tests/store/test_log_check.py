@@ -2,9 +2,9 @@
 
 import pytest
 from intentproof_store.merkle import Frontier, leaf_hash, root_of, subtree_root
+from intentproof_store.verify.leaves import LeavesReport
 from intentproof_store.verify.log_check import Gathered, _in_order, _TiledFrontier
 from intentproof_store.verify.report import LogReport
-from intentproof_store.verify.segment_check import LeavesReport
 
 from tests.store.test_tree import HASHES, joined
 

@@ -13,8 +13,8 @@ from intentproof_store.rowcheck import check_batch
 from intentproof_store.rows import RowMaker
 from intentproof_store.segments import file_sha256
 from intentproof_store.verify.event_ids import Marker
+from intentproof_store.verify.leaves import LeavesReport
 from intentproof_store.verify.segment_check import (
-    LeavesReport,
     SegmentTask,
     _check_order,
     check_segment,

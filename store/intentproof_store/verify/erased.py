@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from ..ranges import Array, Ranges
+from .leaves import LeavesReport
 from .report import LogReport, Problem
-from .segment_check import LeavesReport
 
 Pieces = Sequence[LeavesReport]
 HALVES = ("context", "payload")

@@ -18,13 +18,14 @@ from ..layout import Layout, check_tenant, parse_segment_file
 from ..rowcheck import check_batch
 from ..segments import Segment, SegmentProblem, file_sha256, find_segments, read_segment_note
 from .event_ids import Marker
+from .leaves import LeavesReport
 from .log_check import Gathered, LogFolders, check_log
 from .moment import at_one_moment
 from .notes import SignedSizes, check_segment_notes, read_checkpoints
 from .period import document
 from .report import LogReport, Outcome, Problem, Report, outcome_of
 from .rotations import candidate_keys
-from .segment_check import LeavesReport, SegmentTask, check_segment
+from .segment_check import SegmentTask, check_segment
 from .spill import Spill
 from .stamps import read_stamps, require_stamp
 from .superseded import check_superseded

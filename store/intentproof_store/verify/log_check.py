@@ -23,10 +23,10 @@ from ..layout import TILE_LEVELS
 from ..merkle import HASH_BYTES, Frontier, node_hash
 from ..tree import tile_hashes
 from .erased import Claims, check_erased, claims_of, tell_missing
+from .leaves import LeavesReport
 from .life import Life
 from .notes import SignedSizes
 from .report import LogReport, Problem
-from .segment_check import LeavesReport
 from .spill import Spill
 from .tile_check import check_tiles
 from .told import check_quarantine, check_repeated, tell_losses

@@ -56,6 +56,7 @@ _TAMPERED = frozenset(
         "report_differs",
         "root_differs",
         "rotation_invalid",
+        "row_hidden",
         "sha256_differs",
         "stamp_invalid",
         "tile_differs",
