@@ -101,9 +101,10 @@ class Sizes:
             return list(self._seen)
 
     def is_recent(self, tenant: str, size: int) -> bool:
-        """Whether so many leaves are all but the last two minutes' of the log."""
+        """Whether so many leaves are all but the last two minutes' of the log, if it has one."""
         with self._lock:
-            return size >= self._seen[tenant][0][1]
+            seen = self._seen.get(tenant)
+            return seen is None or size >= seen[0][1]
 
 
 class _Sender:

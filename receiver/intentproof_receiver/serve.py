@@ -24,7 +24,7 @@ from intentproof_store import (
 from . import grpc_server, status_metrics
 from .client_certificates import MappingStore
 from .config import Config, load
-from .cosigning import Cosigning
+from .cosigning import Cosigning, Sizes
 from .credentials import authenticate
 from .export import Exporter
 from .exposure import check_exposure
@@ -181,7 +181,7 @@ def _start(
     if stamper is not None:
         metrics.registry.register(stamper)
         stack.push_async_callback(asyncio.to_thread, stamper.close)
-        stamper.start(lambda: ledger.status().unsigned_seconds)
+        stamper.start(Sizes(ledger.status))
 
 
 def _ledger_settings(config: Config, *, new_writer: bool) -> LedgerSettings:

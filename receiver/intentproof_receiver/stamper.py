@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from intentproof_store import (
     Authorities,
     AuthoritiesInvalid,
+    Checkpoint,
     HomeInvalid,
     Stamping,
     last_stamp,
@@ -23,6 +24,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from .config import Config
+from .cosigning import Sizes
 from .errors import ConfigInvalid
 from .logs import log
 from .tsa import Tsa
@@ -32,10 +34,7 @@ _LOOK_S = 60.0  # between two looks at whether anything is new
 _RETRY_S = (5.0, 300.0)
 _BETWEEN_LOGS_S = 0.02  # for the disk, which acknowledgements wait for
 _CLOSE_S = 2.0
-_LAG_S_MAX = (
-    120.0  # or two rounds of signing: what is stamped is then not much older than its stamp
-)
-_LAG_LOOK_S = 5.0
+_LAG_LOOK_S = 5.0  # while a log's newest checkpoint lags behind it
 _log = logging.getLogger(__name__)
 
 
@@ -48,15 +47,13 @@ class Stamper(Collector):
         ask: Callable[[bytes], bytes],
         *,
         every_s: float,
-        lag_s_max: float = _LAG_S_MAX,
         last_s: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stamping = stamping
         self._ask = ask
         self._every_s = every_s
-        self._lag_s: Callable[[], float] = lambda: 0.0
-        self._lag_s_max = lag_s_max
+        self._sizes: Sizes | None = None
         self._last_s = last_s
         self._clock = clock
         self._ahead_s: float | None = None
@@ -65,13 +62,13 @@ class Stamper(Collector):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="intentproof-stamper", daemon=True)
 
-    def start(self, lag_s: Callable[[], float]) -> None:
+    def start(self, sizes: Sizes) -> None:
         """Begin: soon after the start, but not sooner after the last stamp than at other times.
 
-        `lag_s` is since when the oldest leaf waits for a checkpoint: while the clerk is behind,
-        nothing is stamped, so that a leaf above a stamped checkpoint came about then or later.
+        While a checkpoint lags behind its log by `sizes`, nothing is stamped, so that a leaf above
+        a stamped checkpoint came about then or later.
         """
-        self._lag_s = lag_s
+        self._sizes = sizes
         self._thread.start()
 
     def close(self) -> None:
@@ -109,11 +106,13 @@ class Stamper(Collector):
     def _turn(self) -> float:
         """Stamp what is new, if anything is; the seconds until the next turn."""
         try:
-            if self._lag_s() > self._lag_s_max:
-                return min(_LAG_LOOK_S, self._every_s)
+            if self._sizes is not None:
+                self._sizes.look()
             wanted = self._stamping.unstamped()
             if wanted is None:
                 return min(_LOOK_S, self._every_s)
+            if not all(self._is_recent(checkpoint) for checkpoint, _ in wanted.logs):
+                return min(_LAG_LOOK_S, self._every_s)
             kept = self._stamping.keep(wanted, self._ask(wanted.request.query), between=self._rest)
         except Exception as error:  # noqa: BLE001 - a bug of ours must not end the thread either
             self._failed += 1
@@ -126,6 +125,12 @@ class Stamper(Collector):
         self._last_s, self._ahead_s = kept.seconds, kept.seconds - self._clock()
         log(_log, logging.INFO, "stamped", logs=kept.logs, existed_before=kept.seconds)
         return self._every_s
+
+    def _is_recent(self, checkpoint: Checkpoint) -> bool:
+        _, tenant, writer = checkpoint.origin.rsplit("/", 2)
+        if self._sizes is None or writer != self._sizes.writer:
+            return True  # a log that ended
+        return self._sizes.is_recent(tenant, checkpoint.size)
 
     def _rest(self) -> None:
         self._stop.wait(_BETWEEN_LOGS_S)
@@ -146,10 +151,7 @@ def make_stamper(config: Config) -> Stamper | None:
         last_s = last_stamp(config.home).seconds
     except HomeInvalid:
         last_s = 0  # told at each turn: no reason to take no events
-    lag_s_max = max(_LAG_S_MAX, 2 * config.checkpoint_seconds)
-    return Stamper(
-        stamping, tsa.ask, every_s=config.tsa_seconds, lag_s_max=lag_s_max, last_s=last_s
-    )
+    return Stamper(stamping, tsa.ask, every_s=config.tsa_seconds, last_s=last_s)
 
 
 def authorities_of(config: Config) -> Authorities | None:

@@ -41,7 +41,7 @@ from .lookups import (
     told_of_event,
     told_of_trace,
 )
-from .note import VerifierKey
+from .note import Checkpoint, VerifierKey
 from .present import cell, document, item, lines, shown
 from .proving import Places, finder_of, receipt_of
 from .quarantine import Undecodable
@@ -61,6 +61,7 @@ __all__ = [
     "Appended",
     "Authorities",
     "AuthoritiesInvalid",
+    "Checkpoint",
     "EventFinder",
     "EventUnknown",
     "EventsInvalid",

@@ -20,7 +20,7 @@ from intentproof_receiver.errors import ConfigInvalid, TsaFailed
 from intentproof_receiver.key_commands import create_key
 from intentproof_receiver.stamper import Stamper, authorities_of, make_stamper
 from intentproof_receiver.tsa import Tsa
-from intentproof_store import Kept, StampInvalid, Unstamped, last_stamp
+from intentproof_store import Checkpoint, Kept, StampInvalid, Unstamped, last_stamp
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.receiver.serving import Served, served, until
@@ -226,8 +226,29 @@ class Steps:
 
 
 class _Wanted:
+    logs = tuple(
+        (Checkpoint(f"log.example/acme/{writer}", 9, bytes(32)), None)
+        for writer in ("w-00000000", "w-11111111")  # the one that ended is as long as it was
+    )
+
     class request:  # noqa: N801 - as the field is named
         query = b"query"
+
+
+class _Sizes:
+    """How large the log was two minutes ago."""
+
+    writer = "w-11111111"
+
+    def __init__(self, size: int) -> None:
+        self.size, self.looks = size, 0
+
+    def look(self) -> list[str]:
+        self.looks += 1
+        return ["acme"]
+
+    def is_recent(self, tenant: str, size: int) -> bool:
+        return tenant == "acme" and size >= self.size
 
 
 def stepping(steps: Steps, *, every_s: float = 3600, token: bytes = b"good") -> Stamper:
@@ -255,14 +276,13 @@ def test_turns() -> None:
 
 
 def test_what_lags_is_not_stamped() -> None:
-    """While leaves wait too long for a checkpoint, no old one is stamped as if it were new."""
-    steps = Steps()
-    stamper = stepping(steps)
-    lag = 121.0
-    stamper._lag_s = lambda: lag
+    """While older leaves have no checkpoint, no old one is stamped as if it were new."""
+    stamper = stepping(Steps())
+    stamper._sizes = sizes = _Sizes(10)  # type: ignore[assignment]
     assert stamper._turn() == 5
-    lag = 119.0
+    sizes.size = 9
     assert stamper._turn() == 3600
+    assert sizes.looks == 2
 
 
 def test_tries_come_later_each_time() -> None:

@@ -246,30 +246,19 @@ def cosign(site: Site, size: int) -> bytes:
     return line
 
 
-def stamp(site: Site, size: int) -> dict[str, bytes]:
-    """A time stamp beside a checkpoint, as it is kept there, and a token that nothing leads to."""
-    stamps = {f"anchor.{size}.{'0' * 16}": b"proof", f"anchor.{size}.{'0' * 16}.tsr": b"token"}
-    for name, raw in stamps.items():
-        (log_folder(site) / name).write_bytes(raw)
-    (log_folder(site) / f"anchor.{size}.{'1' * 16}.tsr").write_bytes(b"alone")
-    return stamps
-
-
 def test_events_stand_under_the_checkpoint_that_others_vouch_for(
     site: Site, run: Run, file: Path, tmp_path: Path
 ) -> None:
     """What a cosigned checkpoint covers is proved under it, what came later under the newest."""
     old, new = two_days(site)
-    line, stamps = cosign(site, old), stamp(site, old)
+    line = cosign(site, old)
     files = opened(exported(run, file, "--trace", TRACE))
     stem = f"logs/{log_folder(site).name}"
     logs = {name for name in files if name.startswith("logs/") and not name.endswith("sig")}
     assert logs == {
         *(f"{stem}/checkpoint.{size}{more}" for size in (old, new) for more in ("", ".body")),
-        *(f"{stem}/{name}" for name in stamps),
         f"{stem}/growth.{old}-{new}",
     }
-    assert {name: files[f"{stem}/{name}"] for name in stamps} == stamps
     note = files[f"{stem}/checkpoint.{old}"]
     assert note.endswith(line)
     assert note.startswith((log_folder(site) / f"checkpoint.{old}").read_bytes())
@@ -278,7 +267,6 @@ def test_events_stand_under_the_checkpoint_that_others_vouch_for(
     assert files["proofs/000003.tlog-proof"].endswith(files[f"{stem}/checkpoint.{new}"])
     report = files["report.html"].decode()
     assert "also signed by <bdi>witness.example</bdi> (not checked here)" in report
-    assert "Time stamps (not checked here)" in report
     assert verified(run, file, "--key", vkeys(site, tmp_path / "k"))["code"] == 0
 
 

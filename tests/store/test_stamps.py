@@ -34,6 +34,7 @@ from tests.tsa import Authority, authority, needs_openssl, note_in
 
 pytestmark = needs_openssl
 LOG_NAME = "intentproof.local"
+HOUR_NS = 3_600 * 10**9
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def tsa(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def here(tmp_path: Path) -> Place:
     """A store of two tenants with sealed events, closed."""
     where = place(tmp_path)
-    with where.ledger() as ledger:
+    with where.ledger(time.time_ns) as ledger:
         append(ledger, events(0, 20))
         append(ledger, events(0, 5), tenant="globex")
     return where
@@ -123,7 +124,7 @@ def test_what_is_stamped_is_not_stamped_again(here: Place, tsa: Authority) -> No
     first = stamp(here, tsa)
     assert stamping(here, tsa).unstamped() is None
     assert last_stamp(here.home).seconds == first.seconds
-    with here.ledger() as ledger:
+    with here.ledger(time.time_ns) as ledger:
         append(ledger, events(20, 30))
     found = waiting(here)
     assert [checkpoint.origin.split("/")[1] for checkpoint, _ in found.logs] == [TENANT]
@@ -149,7 +150,7 @@ def test_a_memory_that_is_lost_costs_a_stamp(here: Place, tsa: Authority) -> Non
 def test_a_former_writer_is_stamped(here: Place, tsa: Authority) -> None:
     """The logs that the same home signed as another writer get a stamp, too."""
     former = here.writer
-    with here.ledger(new_writer=True) as ledger:
+    with here.ledger(time.time_ns, new_writer=True) as ledger:
         append(ledger, events(0, 3))
     found = {checkpoint.origin.split("/", 1)[1] for checkpoint, _ in waiting(here).logs}
     assert found == {f"acme/{former}", f"globex/{former}", f"acme/{here.writer}"}
@@ -452,7 +453,7 @@ def test_a_past_that_was_stamped_cannot_be_written_again(here: Place, tsa: Autho
 
 def test_a_tail_that_was_stamped_cannot_be_cut(here: Place, tsa: Authority) -> None:
     """With all newer checkpoints gone, the stamped one still tells how long the log was."""
-    with here.ledger() as ledger:
+    with here.ledger(time.time_ns) as ledger:
         append(ledger, events(20, 30))
     stamp(here, tsa)
     log = here.log()
@@ -532,7 +533,7 @@ def test_a_time_names_no_key(here: Place, tsa: Authority) -> None:
 
 def test_sealed_leaves_only(here: Place, tsa: Authority) -> None:
     """`--sealed` counts no stamp over leaves that are not sealed."""
-    with here.ledger(checkpoint_seconds=0.01) as ledger:
+    with here.ledger(time.time_ns, checkpoint_seconds=0.01) as ledger:
         append(ledger, events(20, 25))
         latest = here.log() / "checkpoint"
         while read_checkpoint(latest.read_bytes()).size < 26:
@@ -565,7 +566,7 @@ def run(here: Place, capsys: pytest.CaptureFixture[str]) -> Run:
 def test_the_command_says_what_a_stamp_shows(here: Place, tsa: Authority, run: Run) -> None:
     """`verify --tsa` names the time and the leaves, and says that a time names no key."""
     kept = stamp(here, tsa)
-    with here.ledger() as ledger:
+    with here.ledger(time.time_ns) as ledger:
         append(ledger, events(20, 22))
     moment = datetime.fromtimestamp(kept.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     code, out, _ = run("--tsa", tsa.roots)
@@ -664,3 +665,40 @@ def test_a_stamp_that_cannot_be_judged(here: Place, tsa: Authority, run: Run) ->
     code, _, err = run(here.log() / "checkpoint", "--tsa", tsa.roots)
     assert code == 6
     assert "--tsa goes with a store" in err
+
+
+def test_an_event_that_claims_to_be_older_than_a_stamp_before_it(
+    here: Place, tsa: Authority, run: Run
+) -> None:
+    """What stands above a stamped checkpoint came later, whoever holds the log's key."""
+    stamp(here, tsa)
+    with here.ledger(lambda: time.time_ns() - 2 * HOUR_NS) as ledger:
+        append(ledger, events(20, 21))
+    assert verify(here).outcome is Outcome.VERIFIED
+    report = verify(here, tsa)
+    assert (report.outcome, codes(report)) == (Outcome.TAMPERED, {"outside_window"})
+    indexes = {each.log_index for each in report.logs[0].problems}
+    assert indexes == {21, 22}, "the leaf that tells of the clock, and the event"
+    _, out, _ = run("--tsa", tsa.roots)
+    assert "by the times that others gave it was not before" in out
+
+
+def test_an_event_that_claims_to_be_younger_than_its_stamp(tmp_path: Path, tsa: Authority) -> None:
+    """What was stamped was there before."""
+    where = place(tmp_path)
+    with where.ledger(lambda: time.time_ns() + HOUR_NS) as ledger:
+        append(ledger, events(0, 2))
+    stamp(where, tsa)
+    assert verify(where).outcome is Outcome.VERIFIED
+    assert codes(verify(where, tsa)) == {"outside_window"}
+
+
+def test_stamps_an_hour_apart_leave_room_for_clocks(tmp_path: Path, tsa: Authority) -> None:
+    """Half an hour before the stamp is not told: what is stamped may be as old as it is allowed."""
+    where = place(tmp_path)
+    with where.ledger(time.time_ns) as ledger:
+        append(ledger, events(0, 2))
+    stamp(where, tsa)
+    with where.ledger(lambda: time.time_ns() - HOUR_NS // 2) as ledger:
+        append(ledger, events(2, 4))
+    assert verify(where, tsa).outcome is Outcome.VERIFIED

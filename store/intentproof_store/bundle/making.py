@@ -1,6 +1,5 @@
 """Making a bundle of a store. Blocks on the disk; the store is read, never written."""
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,17 +7,20 @@ from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
+from ..anchors import anchor_name, decode_anchored, verify_anchored
 from ..checkpoints import checkpoint_sizes
 from ..cosigned import cosignature_files, cosigned_note
-from ..errors import BundleInvalid, BundleRefused, NotSigned, ProofInvalid
+from ..errors import BundleInvalid, BundleRefused, NotSigned, ProofInvalid, StampInvalid
 from ..export import Export, put
+from ..files import read_regular
 from ..identity import trusted_keys
-from ..layout import Layout
+from ..layout import Layout, parse_anchor, token_name
 from ..lookups import Told
 from ..note import VerifierKey, parse_note
 from ..proving import Places, extension_of, leaf_rows, receipt_of_row
 from ..receipt import Receipt
 from ..tilenodes import TileNodes
+from ..tokens import check_token
 from .archive import archive, pack
 from .content import Content
 from .files import bundle_files
@@ -26,7 +28,6 @@ from .head import EVENTS_MAX, Head
 from .proof import prove
 
 _PLAIN = ".tar"
-_STAMP = re.compile(r"(anchor\.([0-9]+)\.[0-9a-f]{16})(?:\.tsr)?")
 Row = dict[str, Any]
 
 
@@ -135,7 +136,7 @@ class _LogFolder:
         for size, (_, note) in self._used.items():
             yield f"checkpoint.{size}", note
             for path in self._stamps.get(size, ()):
-                yield path.name, path.read_bytes()
+                yield from _stamp_files(path, note)
         for old, new in pairwise(sorted(self._used)):
             growth = extension_of(places, tenant, self._folder.name, old_size=old, size=new)
             _, note = self._used[new]
@@ -143,15 +144,33 @@ class _LogFolder:
 
 
 def _stamps(folder: Path) -> dict[int, list[Path]]:
-    """Time stamps, each with what leads to it, by the size of their checkpoint. Reads names."""
+    """Proofs of time stamps that have a token, by the size of their checkpoint. Reads names."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     names = {path.name for path in paths}
     found: dict[int, list[Path]] = {}
     for path in paths:
-        stamp = _STAMP.fullmatch(path.name)
-        if stamp is not None and {stamp[1], f"{stamp[1]}.tsr"} <= names:
-            found.setdefault(int(stamp[2]), []).append(path)
+        size = parse_anchor(path.name)
+        if size is not None and token_name(path.name) in names:
+            found.setdefault(size, []).append(path)
     return found
+
+
+def _stamp_files(path: Path, note: bytes) -> Iterator[tuple[str, bytes]]:
+    """Proof and token of a time stamp, if it is of this note: else no verifier would take it.
+
+    What is wrong with one, `verify` tells of the store. Whose it is, the bundle's reader judges.
+    """
+    try:
+        proof, token = read_regular(path), read_regular(path.with_name(token_name(path.name)))
+        anchored = decode_anchored(proof)
+        checkpoint = verify_anchored(anchored)
+        check_token(token, digest=anchored.digest)
+    except (StampInvalid, OSError):
+        return
+    same = parse_note(note).text == checkpoint.text()
+    if same and anchor_name(checkpoint.size, token) == path.name:
+        yield path.name, proof
+        yield token_name(path.name), token
 
 
 def _keys(places: Places, logs: Mapping[str, Mapping[str, bytes]]) -> tuple[VerifierKey, ...]:

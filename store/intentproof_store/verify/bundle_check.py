@@ -9,8 +9,11 @@ from ..bundle.content import read_content
 from ..bundle.files import MANIFEST, check_files, manifest
 from ..bundle.proof import Log, ProvedBundle, prove
 from ..errors import BundleInvalid
+from ..layout import parse_anchor, token_name
 from .bundle_trust import Trusted, trusted_size
-from .report import LogReport, Outcome, Problem, Report, outcome_of
+from .notes import SignedSizes
+from .report import LogReport, Outcome, Problem, Report, StampedTime, outcome_of
+from .stamps import Kept, TokenJudge, judge_kept, require_stamp
 
 _NOTHING = Trusted()
 
@@ -22,7 +25,8 @@ def judge_bundle(raw: bytes, trusted: Trusted = _NOTHING) -> tuple[Report, Prove
     2. Every file is the one that MANIFEST names.
     3. Everything that it says is proved, as `prove` lists it.
     4. It has the files that follow from this and no others, to the byte, README and report too.
-    5. The caller has reason to trust the checkpoints, as `trusted_size` lists it. What the bundle
+    5. Every time stamp holds, as `judge_kept` lists it, and is of a checkpoint that is here.
+    6. The caller has reason to trust the checkpoints, as `trusted_size` lists it. What the bundle
        brings is not trusted.
     """
     try:
@@ -33,7 +37,7 @@ def judge_bundle(raw: bytes, trusted: Trusted = _NOTHING) -> tuple[Report, Prove
     except BundleInvalid as error:
         problem = Problem(error.code, str(error), error.file, error.log_index)
         return Report(Outcome.TAMPERED, "none", [LogReport("", "", problems=[problem])]), None
-    logs = [_judged(proved, log, trusted) for log in proved.logs]  # (5)
+    logs = [_judged(proved, log, trusted) for log in proved.logs]  # (5), (6)
     outcome = outcome_of(logs)
     anchor = _anchor(trusted) if outcome is Outcome.VERIFIED else "none"
     return Report(outcome, anchor, logs), proved
@@ -67,9 +71,40 @@ def _judged(proved: ProvedBundle, log: Log, trusted: Trusted) -> LogReport:
         checkpoint_size=newest.size,
     )
     events = [each for each in proved.events if each.checkpoint.origin == newest.origin]
-    report.anchor_size = trusted_size(log, trusted, events, report)
+    stamps = _stamps(proved, log, trusted, report)
+    report.anchor_size = trusted_size(log, trusted, events, report, stamps=stamps)
     vouched = [each for each in events if each.checkpoint.size <= report.anchor_size]
     report.anchored = len(vouched) == len(events)
+    require_stamp(report)
     if outcome_of([report]) in (Outcome.VERIFIED, Outcome.UNANCHORED):
         report.events_verified = len(events if trusted == Trusted() else vouched)
     return report
+
+
+def _stamps(
+    proved: ProvedBundle, log: Log, trusted: Trusted, report: LogReport
+) -> list[StampedTime]:
+    """The time stamps that hold; without authorities no time is taken from them."""
+    origin = log.newest.origin
+    own = [key for key in trusted.keys if key.name == origin] or [
+        key for key in proved.content.keys if key.name == origin
+    ]
+    sizes = SignedSizes(roots={each.size: each.root for each in log.all})
+    tokens = TokenJudge(trusted.authorities)
+    files, folder, stamps = proved.content.logs[log.writer], f"logs/{log.writer}", []
+    for name in sorted(name for name in files if name.startswith("anchor.")):
+        size = parse_anchor(name)
+        if size is None and name.removesuffix(".tsr") not in files:
+            words = "a token without the proof of what it is of"
+            report.problems.append(Problem("stamp_invalid", words, f"{folder}/{name}"))
+        elif size is not None and size not in sizes.roots:
+            words = "no checkpoint of that size is here"
+            report.problems.append(Problem("stamp_invalid", words, f"{folder}/{name}"))
+        elif size is not None:
+            kept = Kept(f"{folder}/{name}", files[name], files.get(token_name(name)))
+            stamp = judge_kept(kept, report, own=own, sizes=sizes, tokens=tokens)
+            stamps += [] if stamp is None else [stamp]
+    if trusted.authorities is None:
+        return []
+    report.stamps = stamps
+    return stamps

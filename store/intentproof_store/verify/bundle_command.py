@@ -14,6 +14,7 @@ from ..receipt import Proved
 from .bundle_check import judge_bundle
 from .bundle_trust import Trusted
 from .report import Outcome, Report
+from .stamp_words import stamp_lines
 from .witnessed import witnessed_lines
 
 _HEAD_BYTES = 512
@@ -23,6 +24,7 @@ _WORDS = {
     "what they say",
     Outcome.UNANCHORED: "the bundle agrees with itself, but nothing from outside vouches for all "
     "of its checkpoints: give --key, --known or --policy, or see what is missing",
+    Outcome.INCOMPLETE: "the bundle agrees with itself, and the time stamp you ask for is missing",
     Outcome.TAMPERED: "this bundle does not prove what it says",
     Outcome.FORK: "two signed statements cannot both be true",
 }
@@ -55,6 +57,7 @@ def _lines(report: Report, proved: ProvedBundle | None) -> Iterator[str]:
         if log.writer:
             yield f"  log: {log.tenant}/{log.writer}, checkpoint over {log.size} leaves"
         yield from witnessed_lines(log)
+        yield from (f"  {line}" for line in stamp_lines(log))
         for problem in log.problems:
             index = "" if problem.log_index is None else f" at leaf {problem.log_index}"
             where = f" [{problem.file}]" if problem.file else ""

@@ -12,28 +12,38 @@ from ..errors import NoteInvalid
 from ..note import Checkpoint, VerifierKey, open_checkpoint
 from ..policy import Judgement, Policy, judge_checkpoint
 from ..receipt import Proved
-from .report import LogReport, Problem, WitnessedReport
-from .windows import TOLERANCE_SECONDS
-
-_SECOND_NS = 10**9
+from ..tokens import Authorities
+from .notes import SignedSizes
+from .report import LogReport, Problem, StampedTime, WitnessedReport
+from .windows import check_moment, windows_of
 
 
 @dataclass(frozen=True)
 class Trusted:
-    """What the caller brought: keys, checkpoints, a policy; each may be missing."""
+    """What the caller brought; each may be missing."""
 
     keys: Sequence[VerifierKey] = ()
     known: Sequence[Checkpoint] = ()
     policy: Policy | None = None
+    authorities: Authorities | None = None
 
 
-def trusted_size(log: Log, trusted: Trusted, events: Sequence[Proved], report: LogReport) -> int:
+def trusted_size(
+    log: Log,
+    trusted: Trusted,
+    events: Sequence[Proved],
+    report: LogReport,
+    *,
+    stamps: Sequence[StampedTime] = (),
+) -> int:
     """The largest size up to which the log's leaves are vouched for, 0 for none.
 
     1. A log of which the caller brought no key is vouched for by none.
     2. A checkpoint that a trusted key of its log did not sign, though it says so, is tampering.
     3. Under a policy a checkpoint counts with the quorum of the witnesses only.
     4. Without a policy one that the caller holds counts as well.
+    5. No event was received after a checkpoint over it was cosigned or stamped, nor before one that
+       it stands above.
 
     What is wrong or missing goes into the report's problems.
     """
@@ -46,8 +56,16 @@ def trusted_size(log: Log, trusted: Trusted, events: Sequence[Proved], report: L
     report.problems += _contradictions(log, held, signed)
     if report.problems and own and len(signed) < len(log.checkpoints):  # (2)
         return 0
+    judged = SignedSizes()
+    size = 0
     if trusted.policy is not None:  # (3)
-        return _witnessed_size(log, trusted.policy, own, events, report) if own else 0
+        size = _witnessed_size(log, trusted.policy, own, judged, report) if own else 0
+    windows = windows_of(judged, stamps)  # (5)
+    if windows is not None:
+        found = (check_moment(windows, e.index, int(e.leaf["received_ns"])) for e in events)
+        report.problems += filter(None, found)
+    if trusted.policy is not None:
+        return size
     counts = {*signed, *(each for each in held if each in log.all)}  # (4)
     return max((each.size for each in counts), default=0)
 
@@ -86,10 +104,10 @@ def _witnessed_size(
     log: Log,
     policy: Policy,
     own: Sequence[VerifierKey],
-    events: Sequence[Proved],
+    judged: SignedSizes,
     report: LogReport,
 ) -> int:
-    """How far the log is witnessed, and no event was received after it was cosigned."""
+    """How far the log is witnessed; what was judged of each checkpoint goes into `judged`."""
     judgements: list[Judgement] = []
     for _, raw in log.checkpoints:
         try:
@@ -99,11 +117,11 @@ def _witnessed_size(
             report.problems.append(problem)
             return 0
     met = [each for each in judgements if each.is_met]
+    judged.judgements = {each.checkpoint.size: each for each in met}
     size = met[-1].checkpoint.size if met else 0
     if size < log.newest.size:
         words = f"the checkpoint over {log.newest.size} leaves is {judgements[-1].why_not()}"
         report.problems.append(Problem("not_witnessed", words, log.file_of(log.checkpoints[-1][1])))
-    report.problems += _late(met, events)
     if met:
         moments = [each.witnessed_at for each in met if each.witnessed_at is not None]
         report.witnessed = WitnessedReport(
@@ -114,19 +132,3 @@ def _witnessed_size(
             not_yet=log.newest.size - size,
         )
     return size
-
-
-def _late(met: Sequence[Judgement], events: Sequence[Proved]) -> list[Problem]:
-    """Events that say they were received after a checkpoint over them was cosigned."""
-    problems = []
-    for event in events:
-        moments = [
-            each.witnessed_at
-            for each in met
-            if each.witnessed_at is not None and each.checkpoint.size > event.index
-        ]
-        latest_ns = (min(moments) + TOLERANCE_SECONDS) * _SECOND_NS if moments else None
-        if latest_ns is not None and int(event.leaf["received_ns"]) > latest_ns:
-            message = "says that it was received after a checkpoint over it was cosigned"
-            problems.append(Problem("outside_window", message, log_index=event.index))
-    return problems

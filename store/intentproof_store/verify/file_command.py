@@ -9,7 +9,7 @@ from pathlib import Path
 
 from intentproof_schemas import microseconds, timestamp
 
-from ..errors import NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid
+from ..errors import AuthoritiesInvalid, NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid
 from ..extension import decode_extension, is_extension
 from ..note import Checkpoint, VerifierKey
 from ..policy import Policy
@@ -17,7 +17,13 @@ from ..present import shown
 from ..receipt import RECEIPT_BYTES_MAX, Proved, decode_receipt, is_receipt
 from .bundle_command import looks_like_bundle, run_bundle
 from .bundle_trust import Trusted
-from .outside import known_checkpoints, outside_keys, outside_policy, policy_keys
+from .outside import (
+    known_checkpoints,
+    outside_keys,
+    outside_policy,
+    policy_keys,
+    trusted_authorities,
+)
 from .policy_check import under_policy
 from .proof_check import judge_extension, judge_receipt
 from .report import Outcome, Report
@@ -48,9 +54,6 @@ class _Judged:
 
 def run_file(args: argparse.Namespace) -> int:
     """Verify one proof and tell; the exit code of contract §7. Trusts nothing of this machine."""
-    if args.tsa is not None:
-        sys.stderr.write("verify: --tsa goes with a store or a time stamp, anchor.<size>.<hex>\n")
-        return _INVALID_INPUT
     try:
         policy = outside_policy(args.policy)
         keys = outside_keys(args.key)
@@ -58,9 +61,14 @@ def run_file(args: argparse.Namespace) -> int:
             keys = policy_keys(policy, keys)
         known = known_checkpoints(args.known, keys)
         if looks_like_bundle(args.path):
-            return run_bundle(args.path, Trusted(keys, known, policy), as_json=args.json)
+            trusted = Trusted(keys, known, policy, trusted_authorities(args.tsa))
+            return run_bundle(args.path, trusted, as_json=args.json)
+        if args.tsa is not None:
+            raise AuthoritiesInvalid(
+                "--tsa goes with a store, a bundle or a time stamp, anchor.<size>.<hex>"
+            )
         judged = _judged(args.path, keys, known, policy)
-    except (NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid) as error:
+    except (AuthoritiesInvalid, NoteInvalid, PolicyInvalid, ProofInvalid, ReceiptInvalid) as error:
         sys.stderr.write(f"verify: {shown(str(error))}\n")
         return _INVALID_INPUT
     if args.json:

@@ -58,7 +58,9 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
     for tenant in tenants:
         logs_of_tenant = _logs_of(layout, request, trust, tenant)
         signed = {log.writer: _signed(layout, log, trust, request) for log in logs_of_tenant}
-        windows = {writer: windows_of(each) for writer, each in signed.items()}
+        windows = {
+            log.writer: windows_of(signed[log.writer], log.stamps or ()) for log in logs_of_tenant
+        }
         hot = {log.writer: _hot(request, log, trust, windows[log.writer]) for log in logs_of_tenant}
         tasks = _tasks(layout, tenant, trust, logs_of_tenant)
         for log in logs_of_tenant:

@@ -13,6 +13,7 @@ The steps, for each file `anchor.<size>.<hex>`:
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..anchors import Anchored, anchor_name, decode_anchored, verify_anchored
@@ -23,6 +24,20 @@ from ..note import Checkpoint, VerifierKey
 from ..tokens import Authorities, check_token, verify_token
 from .notes import SignedSizes, add_checkpoint, own_checkpoint
 from .report import LogReport, Problem, StampedTime
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A time stamp as it is kept: its file, and the token beside it, None where that is missing."""
+
+    file: str
+    proof: bytes
+    token: bytes | None
+
+    @property
+    def name(self) -> str:
+        """The file's name without a folder."""
+        return self.file.rpartition("/")[2]
 
 
 class TokenJudge:
@@ -81,37 +96,55 @@ def read_stamp(
     sizes: SignedSizes,
     tokens: TokenJudge,
 ) -> StampedTime | None:
+    """Judge the time stamp of a file and its token beside it, as `judge_kept`."""
+    try:
+        proof = read_regular(path)
+        try:
+            token = read_regular(path.with_name(token_name(path.name)))
+        except FileNotFoundError:
+            token = None
+    except OSError as error:
+        report.problems.append(Problem("stamp_invalid", str(error), path.name))
+        return None
+    kept = Kept(path.name, proof, token)
+    return judge_kept(kept, report, own=own, sizes=sizes, tokens=tokens)
+
+
+def judge_kept(
+    kept: Kept,
+    report: LogReport,
+    *,
+    own: Sequence[VerifierKey],
+    sizes: SignedSizes,
+    tokens: TokenJudge,
+) -> StampedTime | None:
     """Judge one time stamp; None, and a problem in the report, where it does not hold."""
     try:
-        anchored, checkpoint = _read(path, report, own)  # (1) (2)
-        add_checkpoint(sizes, report, checkpoint, path.name)
-        seconds = _seconds(path, checkpoint.size, anchored, tokens)  # (3) (4)
-    except FileNotFoundError:
-        message = "its token is missing, which is put in place before it"
-        report.problems.append(Problem("stamp_missing", message, path.name))
+        anchored, checkpoint = _read(kept, report, own)  # (1) (2)
+        add_checkpoint(sizes, report, checkpoint, kept.file)
+        if kept.token is None:
+            message = "its token is missing, which is put in place before it"
+            report.problems.append(Problem("stamp_missing", message, kept.file))
+            return None
+        if anchor_name(checkpoint.size, kept.token) != kept.name:
+            raise StampInvalid("its token is not the one that it was kept with")
+        seconds = tokens.seconds(kept.token, anchored.digest)  # (3) (4)
     except StampUntrusted as error:
-        report.problems.append(Problem("stamp_untrusted", str(error), path.name))
-    except (StampInvalid, NoteInvalid, OSError) as error:
-        report.problems.append(Problem("stamp_invalid", str(error), path.name))
+        report.problems.append(Problem("stamp_untrusted", str(error), kept.file))
+    except (StampInvalid, NoteInvalid) as error:
+        report.problems.append(Problem("stamp_invalid", str(error), kept.file))
     else:
-        return StampedTime(checkpoint.size, seconds, path.name)
+        return StampedTime(checkpoint.size, seconds, kept.file)
     return None
 
 
-def _read(path: Path, report: LogReport, own: Sequence[VerifierKey]) -> tuple[Anchored, Checkpoint]:
-    anchored = decode_anchored(read_regular(path))
+def _read(kept: Kept, report: LogReport, own: Sequence[VerifierKey]) -> tuple[Anchored, Checkpoint]:
+    anchored = decode_anchored(kept.proof)
     verify_anchored(anchored)
     checkpoint, _ = own_checkpoint(anchored.note, own, f"/{report.tenant}/{report.writer}")
-    if checkpoint.size != parse_anchor(path.name):
+    if checkpoint.size != parse_anchor(kept.name):
         raise StampInvalid(f"its name does not say {checkpoint.size}, as its checkpoint does")
     return anchored, checkpoint
-
-
-def _seconds(path: Path, size: int, anchored: Anchored, tokens: TokenJudge) -> int:
-    token = read_regular(path.with_name(token_name(path.name)))
-    if anchor_name(size, token) != path.name:
-        raise StampInvalid("its token is not the one that it was kept with")
-    return tokens.seconds(token, anchored.digest)
 
 
 def require_stamp(report: LogReport) -> None:

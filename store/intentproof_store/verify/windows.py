@@ -1,11 +1,13 @@
-"""Whether a leaf was received when it says: between two checkpoints whose time witnesses gave.
+"""Whether a leaf was received when it says: between two checkpoints whose time others gave.
 
-A leaf above the witnessed checkpoint n came after it was signed, and a leaf below it existed when
-it was cosigned. So `received_ns` lies between the times of the checkpoint before and of the one
-that covers it. The tolerance is for clocks that differ, and for what lies between signing and
-cosigning: a receiver sends no checkpoint that lags more than two minutes behind its log.
+A leaf above checkpoint n came after it was signed, and a leaf below it existed when it was cosigned
+or stamped. So `received_ns` lies between the times of the checkpoint before and of the one that
+covers it. The tolerance is for clocks that differ, and for what lies between signing and the time:
+a receiver sends witnesses no checkpoint that lags more than two minutes behind its log. Stamps come
+once an hour, and by less than that they cannot tell what is back-dated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,27 +16,38 @@ import pyarrow as pa
 from intentproof_schemas import microseconds, timestamp
 
 from .notes import SignedSizes
-from .report import Problem
+from .report import Problem, StampedTime
 
 TOLERANCE_SECONDS = 300
+_STAMP_LAG_SECONDS = 3_600
 _SECOND_NS = 10**9
-_TIME_S_MAX = (2**63 - 1) // _SECOND_NS - TOLERANCE_SECONDS  # of int64 nanoseconds: the year 2262
+_TIME_S_MAX = (2**63 - 1) // _SECOND_NS - TOLERANCE_SECONDS  # int64 nanoseconds: the year 2262
 _TOLD_MAX = 20  # of one segment: a clock that was wrong contradicts every row
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Sizes of the witnessed checkpoints, ascending, and when each reached its quorum (Unix s)."""
+class Moment:
+    """Others vouch that a checkpoint of `size` leaves existed: when, in Unix seconds.
 
-    sizes: tuple[int, ...]
-    times_s: tuple[int, ...]
+    Leaves above it are not from before `earliest_s`, leaves under it not from after `latest_s`.
+    """
+
+    size: int
+    earliest_s: int
+    latest_s: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What moments say of each leaf; they are in order of size."""
+
+    moments: tuple[Moment, ...]
 
     def bounds_s(self, index: int) -> tuple[int | None, int | None]:
         """Earliest and latest second at which leaf `index` may have been received."""
-        at = sum(size <= index for size in self.sizes)
-        earliest = self.times_s[at - 1] - TOLERANCE_SECONDS if at else None
-        latest = self.times_s[at] + TOLERANCE_SECONDS if at < len(self.sizes) else None
-        return earliest, latest
+        before = [each.earliest_s for each in self.moments if each.size <= index]
+        after = [each.latest_s for each in self.moments if each.size > index]
+        return max(before, default=None), min(after, default=None)
 
 
 class Pieces(Protocol):
@@ -43,14 +56,19 @@ class Pieces(Protocol):
     problems: list[Problem]
 
 
-def windows_of(signed: SignedSizes) -> Windows | None:
-    """The windows of a log, None where no witness gave a time."""
-    times = {
-        size: judgement.witnessed_at
-        for size, judgement in (signed.judgements or {}).items()
-        if judgement.witnessed_at is not None and judgement.witnessed_at <= _TIME_S_MAX
-    }
-    return Windows(tuple(sorted(times)), tuple(times[s] for s in sorted(times))) if times else None
+def windows_of(signed: SignedSizes, stamps: Sequence[StampedTime]) -> Windows | None:
+    """The windows of a log by witnesses and by time stamps, None where none gave a time."""
+    moments = [
+        Moment(size, found.witnessed_at - TOLERANCE_SECONDS, found.witnessed_at + TOLERANCE_SECONDS)
+        for size, found in (signed.judgements or {}).items()
+        if found.witnessed_at is not None
+    ]
+    moments += [
+        Moment(each.size, each.seconds - _STAMP_LAG_SECONDS, each.seconds + TOLERANCE_SECONDS)
+        for each in stamps
+    ]
+    known = [each for each in moments if each.latest_s <= _TIME_S_MAX]
+    return Windows(tuple(sorted(known, key=lambda each: each.size))) if known else None
 
 
 def check_windows(report: Pieces, windows: Windows | None, rows: pa.RecordBatch, file: str) -> None:
@@ -62,12 +80,16 @@ def check_windows(report: Pieces, windows: Windows | None, rows: pa.RecordBatch,
     if windows is None or not rows.num_rows or indexes.null_count or received.null_count:
         return
     places, moments = indexes.to_numpy(), received.to_numpy()
-    at = np.searchsorted(np.array(windows.sizes, np.int64), places, side="right")
-    times_ns = np.array(windows.times_s, np.int64) * _SECOND_NS
-    tolerance_ns = TOLERANCE_SECONDS * _SECOND_NS
+    sizes, earliest_s, latest_s = np.array(
+        [(each.size, each.earliest_s, each.latest_s) for each in windows.moments], np.int64
+    ).T
+    at = np.searchsorted(sizes, places, side="right")
     limits = np.iinfo(np.int64)
-    earliest = np.concatenate(([limits.min], times_ns - tolerance_ns))[at]
-    latest = np.concatenate((times_ns + tolerance_ns, [limits.max]))[at]
+    # The last of the moments below a leaf may be less strict than one before it, and so above.
+    after = np.maximum.accumulate(earliest_s * _SECOND_NS)
+    before = np.minimum.accumulate(latest_s[::-1] * _SECOND_NS)[::-1]
+    earliest = np.concatenate(([limits.min], after))[at]
+    latest = np.concatenate((before, [limits.max]))[at]
     outside = np.flatnonzero((moments < earliest) | (moments > latest))
     told = sum(problem.code == "outside_window" for problem in report.problems)
     for row in outside[: max(0, _TOLD_MAX - told)].tolist():
@@ -77,6 +99,17 @@ def check_windows(report: Pieces, windows: Windows | None, rows: pa.RecordBatch,
         )
 
 
+def check_moment(windows: Windows, index: int, received_ns: int) -> Problem | None:
+    """What is wrong with the time of one leaf, if anything."""
+    earliest_s, latest_s = windows.bounds_s(index)
+    if (earliest_s is None or received_ns >= earliest_s * _SECOND_NS) and (
+        latest_s is None or received_ns <= latest_s * _SECOND_NS
+    ):
+        return None
+    message = _words(windows, index, received_ns)
+    return Problem("outside_window", message, log_index=index)
+
+
 def _words(windows: Windows, index: int, received_ns: int) -> str:
     earliest_s, latest_s = windows.bounds_s(index)
     between = [
@@ -84,7 +117,7 @@ def _words(windows: Windows, index: int, received_ns: int) -> str:
         f"not after {_moment(latest_s * _SECOND_NS)}" if latest_s is not None else "",
     ]
     return (
-        f"says it was received at {_moment(received_ns)}, but by the witnesses' times it was "
+        f"says it was received at {_moment(received_ns)}, but by the times that others gave it was "
         f"{' and '.join(filter(None, between))}: back-dated, or the receiver's clock was wrong"
     )
 
