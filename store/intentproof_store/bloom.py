@@ -67,9 +67,11 @@ def may_hold(blocks: Blocks, hashed: Hashes) -> Mask:
 
     `blocks` has eight words a row. Without those bits, the value is not in the file.
     """
-    bits = (hashed.astype(np.uint32)[:, np.newaxis] * _SALTS) >> np.uint32(27)
-    held: Mask = np.all(blocks >> bits & np.uint32(1), axis=1)
-    return held
+    keys = hashed.astype(np.uint32)
+    held = np.full(max(len(blocks), len(keys)), 1, np.uint32)
+    for place, salt in enumerate(_SALTS):  # a column at once: faster than a block at once
+        held &= blocks[:, place] >> (keys * salt >> np.uint32(27))
+    return held.astype(bool)
 
 
 def xxh64(values: pa.Array) -> Hashes:
@@ -92,7 +94,7 @@ def _hash(rows: Bytes) -> Hashes:
     """The hash of each row; all are of one length."""
     length = rows.shape[1]
     whole = length // 8
-    words = np.ascontiguousarray(rows[:, : whole * 8]).view("<u8").T
+    words = np.ascontiguousarray(np.ascontiguousarray(rows[:, : whole * 8]).view("<u8").T)
     done = whole // _STRIPE_WORDS * _STRIPE_WORDS
     hashed = np.repeat(_P5, len(rows))
     if done:
@@ -127,10 +129,14 @@ def _stripes(words: Hashes) -> Hashes:
 
 
 def _round(lane: Hashes, word: Hashes) -> Hashes:
-    mixed: Hashes = _turned(lane + word * _P2, 31) * _P1
+    mixed: Hashes = word * _P2
+    mixed += lane
+    mixed = _turned(mixed, 31)
+    mixed *= _P1
     return mixed
 
 
 def _turned(word: Hashes, by: int) -> Hashes:
-    turned: Hashes = word << np.uint64(by) | word >> np.uint64(64 - by)
+    turned: Hashes = word << np.uint64(by)
+    turned |= word >> np.uint64(64 - by)
     return turned

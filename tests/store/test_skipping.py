@@ -41,12 +41,9 @@ def written(path: Path, rows: Rows) -> Path:
 def told(path: Path, rows: Rows) -> Told:
     """What is said where these rows stand behind the footer and the filters of that file."""
     found: Told = []
-    skipping = Skipping(
-        pq.read_metadata(path), 0, path.read_bytes(), lambda *each: found.append(each)
-    )
+    skipping = Skipping(pq.read_metadata(path), path.read_bytes(), lambda *each: found.append(each))
     for at in range(0, len(rows), 7):
         skipping.see(batch(rows[at : at + 7]))
-    skipping.close()
     return found
 
 

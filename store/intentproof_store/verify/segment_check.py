@@ -1,7 +1,6 @@
 """One segment, checked from its bytes up. Runs in worker processes; shares nothing but its file."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,27 +67,21 @@ def _check_rows(task: SegmentTask, report: LeavesReport, raw: bytes) -> None:
             )
         before: tuple[str, int] | None = None
         marker = Marker(task.seed)
-        for group in range(parquet.num_row_groups):
-            skipping = Skipping(parquet.metadata, group, raw, report.tell_hidden(file))
-            for rows in _rows_of(parquet, group):
-                checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
-                report.add(rows, checked, file, marker=marker)
-                if task.timed:
-                    report.add_times(rows)
-                check_windows(report, task.windows, rows, file)
-                _check_dates(task, report, rows)
-                before = _check_order(report, rows, before, file)
-                skipping.see(rows)
-            skipping.close()
+        skipping = Skipping(parquet.metadata, raw, report.tell_hidden(file))
+        # One thread: the columns are many and small, handing them around costs more than reading.
+        for batch in parquet.iter_batches(
+            batch_size=_BATCH_ROWS, columns=list(COLUMNS), use_threads=False
+        ):
+            rows = batch.cast(SEGMENT_SCHEMA)
+            checked = check_batch(rows, tenant=task.tenant, writer=task.name.writer)
+            report.add(rows, checked, file, marker=marker)
+            if task.timed:
+                report.add_times(rows)
+            check_windows(report, task.windows, rows, file)
+            _check_dates(task, report, rows)
+            before = _check_order(report, rows, before, file)
+            skipping.see(rows)
     report.settle_times()
-
-
-def _rows_of(parquet: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:
-    # One thread: the columns are many and small, handing them around costs more than reading.
-    for batch in parquet.iter_batches(
-        batch_size=_BATCH_ROWS, row_groups=[group], columns=list(COLUMNS), use_threads=False
-    ):
-        yield batch.cast(SEGMENT_SCHEMA)
 
 
 def _of_later_version(parquet: pq.ParquetFile) -> bool:

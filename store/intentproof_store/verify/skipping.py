@@ -22,11 +22,33 @@ Tell = Callable[[str, int | None], None]
 
 
 class Skipping:
-    """One row group's statistics and filters. `tell` takes words, and a row that would be missed.
+    """A file's statistics and filters. `tell` takes words, and a row that would be missed.
 
-    `see` takes the rows, in pieces; `close` comes after the last.
+    `see` takes all rows in the file's order, in pieces of any length.
     """
 
+    def __init__(self, file: pq.FileMetaData, raw: bytes, tell: Tell) -> None:
+        self._file, self._raw, self._tell = file, raw, tell
+        self._next = 0
+        self._group: _RowGroup | None = None
+        if not str(file.created_by).startswith(_CREATOR):
+            tell(f"written by {file.created_by!r}, whose statistics are not known here", None)
+
+    def see(self, rows: pa.RecordBatch) -> None:
+        """Take rows with the columns of a segment."""
+        while rows.num_rows:
+            if self._group is None:
+                self._group = _RowGroup(self._file, self._next, self._raw, self._tell)
+                self._next += 1
+            part = rows.slice(0, self._group.rows_left)
+            self._group.see(part)
+            if not self._group.rows_left:
+                self._group.close()
+                self._group = None
+            rows = rows.slice(part.num_rows)
+
+
+class _RowGroup:
     def __init__(self, file: pq.FileMetaData, number: int, raw: bytes, tell: Tell) -> None:
         self._number = number
         self._tell = tell
@@ -34,9 +56,8 @@ class Skipping:
         self._nulls: dict[str, int] = {}
         self._filters: dict[str, Blocks] = {}
         self._seen_nulls = dict.fromkeys(COLUMNS, 0)
-        if not str(file.created_by).startswith(_CREATOR):
-            self._say(f"was written by {file.created_by!r}, whose statistics are not known here")
         group = file.row_group(number)
+        self.rows_left = group.num_rows
         for at, name in enumerate(COLUMNS):
             self._take(name, group.column(at), raw)
 
@@ -62,7 +83,7 @@ class Skipping:
             self._say(f"has a bloom filter of {name} in a form that is not known here")
 
     def see(self, rows: pa.RecordBatch) -> None:
-        """Take rows of the group, with the columns of a segment."""
+        self.rows_left -= rows.num_rows
         for name in COLUMNS:
             column = _plain(rows.column(name))
             self._seen_nulls[name] += column.null_count
@@ -76,7 +97,6 @@ class Skipping:
                 self._say(f"has a bloom filter of {name} that denies what is in it", rows, place)
 
     def close(self) -> None:
-        """No more rows are in the group."""
         for name, told in self._nulls.items():
             if told != self._seen_nulls[name]:
                 seen = self._seen_nulls[name]
@@ -112,9 +132,11 @@ def _excluded(column: pa.Array, blocks: "Blocks | None") -> int | None:
     """The place of a value that a filter denies."""
     if blocks is None or column.null_count == len(column):
         return None
-    present = column.drop_null() if column.null_count else column
+    # Rows of one trace stand together: each value is asked for once in a row.
+    present = pc.run_end_encode(column.drop_null() if column.null_count else column).values
     hashed = xxh64(present)
-    held = may_hold(blocks[block_numbers(hashed, blocks.nbytes)], hashed)
+    numbers = block_numbers(hashed, blocks.nbytes).astype(np.int64)
+    held = may_hold(blocks.take(numbers, axis=0), hashed)
     if held.all():
         return None
     place: int = pc.index(column, present[int(held.argmin())]).as_py()
