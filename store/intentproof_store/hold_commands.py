@@ -57,6 +57,10 @@ def _run(args: argparse.Namespace) -> int:
     check_tenant(args.tenant)
     named = args.event or args.correlation or args.period or args.all
     if args.action == _LIST:
+        if args.hold_id or named or args.reason or args.dry_run:
+            raise RequestInvalid(
+                "`hold list` shows every hold that stands: give no more but --json"
+            )
         return run_list(args)
     if args.action == _RELEASE:
         if not args.hold_id or named:

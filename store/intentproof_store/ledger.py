@@ -151,6 +151,11 @@ class Ledger:
         self._arrivals.submit(Submission(tenant, arrival, _BATCH_OVERHEAD, future))
         return future
 
+    def has_ended(self, tenant: str) -> bool:
+        """Whether this writer's log of a tenant says last that it ends."""
+        log = self._writer.logs.get(tenant)
+        return log is not None and log.is_ended
+
     def status(self) -> LedgerStatus:
         """The ledger in numbers. Never blocks on the disk."""
         writer = self._writer

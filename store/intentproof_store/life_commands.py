@@ -82,8 +82,9 @@ def retire_writer(
     """Say in this home's log of the tenant that a log ends, durably and signed; the writer's id.
 
     The receiver of this home must not run. Another writer's log must have a checkpoint that a key
-    of `trusted.vkeys` signed: the leaf holds it, and `verify` asks for no less and no more. Raises
-    LedgerLocked, HomeInvalid, and ValueError where there is no such log.
+    of `trusted.vkeys` signed: the leaf holds it, and `verify` asks for no less and no more. This
+    home's own, where it has ended, is not ended again. Raises LedgerLocked, HomeInvalid, and
+    ValueError where there is no such log.
     """
     layout = Layout(settings.store)
     own = read_writer(settings.home)
@@ -99,7 +100,8 @@ def retire_writer(
     if reason:
         detail["reason"] = reason
     with Ledger.open(settings) as ledger:
-        ledger.tell(tenant, "writer-retired", detail).result()
+        if writer != own or not ledger.has_ended(tenant):  # another may have gone on since
+            ledger.tell(tenant, "writer-retired", detail).result()
     return writer
 
 

@@ -272,6 +272,8 @@ def test_the_list_of_holds_is_json_too(here: Place) -> None:
         ("release",),
         ("release", "hold-00000000"),
         ("release", "x", "--all"),
+        ("list", "hold-00000000"),
+        ("list", "--all"),
         (),
         ("--period", "2026-01-02"),
         ("--period", "2026-01-02..2026-01-01"),
