@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from intentproof_schemas import (
     CONTEXT_DOMAIN,
     EVENT_KINDS,
@@ -63,6 +64,7 @@ _NUMBER_KEYS = (
 )
 _LEAF_KEYS = frozenset((*_TEXT_KEYS, *_NUMBER_KEYS, "v", "tenant", "context", "payload"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HALVES = ("context", "payload")
 _CONTEXT_COLUMNS = ("intent", "correlation_id", "attributes", "service_name")
 _PAYLOAD_COLUMNS = ("inputs", "output", "error")
 
@@ -76,33 +78,44 @@ class RowProblem:
     log_index: int
 
 
-class Erased(NamedTuple):
-    """A half of an event that is no longer there."""
-
-    log_index: int
-    member: str
-
-
 @dataclass(frozen=True)
 class BatchReport:
-    """What a batch of rows says of itself. `leaf_hashes` are in the order of the rows."""
+    """What a batch of rows says of itself. `leaf_hashes` are in the order of the rows.
+
+    `erased` has the log indexes of events of which a half, by its name, is no longer there.
+    """
 
     leaf_hashes: list[bytes]
     problems: list[RowProblem]
-    erased: list[Erased]
+    erased: dict[str, list[int]]
     unsupported: list[int]
     unknown_kinds: list[tuple[int, str]]
 
 
 def check_batch(batch: pa.RecordBatch, *, tenant: str, writer: str) -> BatchReport:
     """Check every row of a batch that has the columns of a segment."""
-    report = BatchReport(leaf_hashes(batch.column("leaf").to_pylist()), [], [], [], [])
+    report = BatchReport(
+        leaf_hashes(batch.column("leaf").to_pylist()), [], {half: [] for half in HALVES}, [], []
+    )
     doubtful = unvouched_rows(batch, tenant=tenant, writer=writer)
+    if len(doubtful) < batch.num_rows:
+        _note_erased(report, batch, doubtful)
     if doubtful:
         rows = batch.take(pa.array(doubtful, pa.int64())).to_pylist()
         for row in rows:
             _note(report, row, tenant=tenant, writer=writer)
     return report
+
+
+def _note_erased(report: BatchReport, batch: pa.RecordBatch, doubtful: list[int]) -> None:
+    """What the rows that are vouched for, all of them events, have lost."""
+    for half in HALVES:
+        salts = batch.column(f"{half}_salt")
+        if salts.null_count:
+            gone = salts.is_null().to_numpy(zero_copy_only=False).copy()
+            gone[doubtful] = False
+            indexes = pc.fill_null(batch.column("log_index").filter(pa.array(gone)), -1)
+            report.erased[half] += indexes.to_pylist()
 
 
 def _note(report: BatchReport, row: dict[str, Any], *, tenant: str, writer: str) -> None:
@@ -120,9 +133,9 @@ def _note(report: BatchReport, row: dict[str, Any], *, tenant: str, writer: str)
     for code, message in check_row(row, leaf, tenant=tenant, writer=writer):
         report.problems.append(RowProblem(code, message, index))
     if leaf["kind"] in EVENT_KINDS:
-        for member in ("context", "payload"):
-            if row[f"{member}_salt"] is None:
-                report.erased.append(Erased(index, member))
+        for half in HALVES:
+            if row[f"{half}_salt"] is None:
+                report.erased[half].append(index)
 
 
 _KNOWN_KINDS = frozenset(

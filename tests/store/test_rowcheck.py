@@ -115,8 +115,9 @@ def test_true_rows_have_no_problem() -> None:
     assert report.problems == []
     assert report.unknown_kinds == []
     erased: dict[int, set[str]] = {}
-    for each in report.erased:
-        erased.setdefault(each.log_index, set()).add(each.member)
+    for half, indexes in report.erased.items():
+        for index in indexes:
+            erased.setdefault(index, set()).add(half)
     assert erased == ERASED
     assert [slow(row) for row in ROWS] == [set()] * len(ROWS)
 
@@ -134,6 +135,13 @@ def test_plain_events_are_vouched_for_by_the_fast_check() -> None:
     """The fast check vouches for ordinary events itself, or it would not be fast."""
     plain = [row for row in ROWS if row["event_id"] == VARIED[0].event_id][:1]
     assert unvouched_rows(as_batch(plain * 3), tenant=TENANT, writer=WRITER) == []
+    erased = [ROWS[index] for index in ERASED]
+    assert unvouched_rows(as_batch(plain + erased), tenant=TENANT, writer=WRITER) == []
+    for row in erased:
+        assert unvouched_rows(as_batch([row] * 3), tenant=TENANT, writer=WRITER) == []
+    nowhere = as_batch([row | {"log_index": None} for row in erased])
+    report = check_batch(nowhere, tenant=TENANT, writer=WRITER)
+    assert (report.problems, report.erased) == ([], {"context": [-1, -1], "payload": [-1, -1]})
 
 
 def test_a_slice_of_a_batch_is_checked_as_itself() -> None:

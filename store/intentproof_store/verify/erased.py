@@ -11,11 +11,11 @@ import numpy as np
 import orjson
 
 from ..ranges import Array, Ranges
+from ..rowcheck import HALVES
 from .leaves import LeavesReport
 from .report import LogReport, Problem
 
 Pieces = Sequence[LeavesReport]
-HALVES = ("context", "payload")
 _TOLD_MAX = 100  # problems of one kind: a missing leaf may contradict every row
 
 
@@ -66,7 +66,7 @@ def check_erased(report: LogReport, pieces: Pieces, claims: Claims) -> None:
     standing = 0
     for half in HALVES:
         for leaves in pieces:
-            gone = _erased(leaves, half)
+            gone = leaves.gone(half)
             unclaimed = gone[~claims.halves[half].contains(gone)]
             for index in unclaimed[:_TOLD_MAX].tolist():
                 message = f"the {half} is gone, and no leaf of the log says that it was erased"
@@ -83,10 +83,6 @@ def check_erased(report: LogReport, pieces: Pieces, claims: Claims) -> None:
 
 def _count(report: LogReport, half: str, gone: int) -> None:
     report.erased[half] = report.erased.get(half, 0) + gone
-
-
-def _erased(leaves: LeavesReport, half: str) -> Array:
-    return np.array([each.log_index for each in leaves.erased if each.member == half], np.int64)
 
 
 def _still_there(leaves: LeavesReport, gone: Array, claimed: Ranges) -> int:

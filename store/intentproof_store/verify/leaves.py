@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..merkle import HASH_BYTES
-from ..rowcheck import BatchReport, Erased
+from ..rowcheck import HALVES, BatchReport
 from .event_ids import Marker, OrderedMarks, Words
 from .life import LIFE_KINDS, Array, LifeLeaf, Run, life_leaf, runs_of
 from .report import Problem
@@ -33,7 +33,7 @@ class LeavesReport:
     own_hashes: bytearray
     own_events: bytearray
     problems: list[Problem] = field(default_factory=list)
-    erased: list[Erased] = field(default_factory=list)
+    erased: dict[str, list[int]] = field(default_factory=lambda: {half: [] for half in HALVES})
     details: list[tuple[int, str, str]] = field(default_factory=list)
     taken: int = 0
     life: list[LifeLeaf] = field(default_factory=list)
@@ -42,6 +42,7 @@ class LeavesReport:
     marks: list[tuple[Words, Words]] = field(default_factory=list)
     ordered: OrderedMarks | None = None
     kept: tuple[Kept, Kept] | None = None
+    kept_erased: dict[str, Kept] = field(default_factory=dict)
 
     @classmethod
     def of(cls, first: int, rows: int) -> "LeavesReport":
@@ -71,8 +72,17 @@ class LeavesReport:
     def keep(self, spill: Spill) -> None:
         """Move what there is of each leaf into a spill."""
         self.ordered, self.marks = OrderedMarks.of(self.marks, spill), []
+        gone = {half: self.gone(half).tobytes() for half in HALVES}
+        self.kept_erased = {half: spill.keep(raw) for half, raw in gone.items()}
+        self.erased = {}
         self.kept = spill.keep(self.own_hashes), spill.keep(self.own_events)
         self.own_hashes, self.own_events = bytearray(), bytearray()
+
+    def gone(self, half: str) -> Array:
+        """The log indexes of events that lack a half, in any order."""
+        if self.kept is None:
+            return np.array(self.erased[half], np.int64)
+        return np.frombuffer(self.kept_erased[half][:], np.int64)
 
     def _place_all(self, indexes: pa.Array, hashes: list[bytes]) -> bool:
         """Put all hashes in their places at once; False, and nothing put, where one has none."""
@@ -128,7 +138,8 @@ class LeavesReport:
         for index, kind in checked.unknown_kinds:
             message = f"a leaf of a kind that this verifier does not know: {kind!r}"
             self.problems.append(Problem("unknown_kind", message, file, index))
-        self.erased.extend(checked.erased)
+        for half, indexes in checked.erased.items():
+            self.erased[half] += indexes
         told = batch.filter(pc.is_in(batch.column("kind"), value_set=pa.array(_READ_KINDS)))
         for leaf, index in zip(
             told.column("leaf").to_pylist(), told.column("log_index").to_pylist(), strict=True
