@@ -43,28 +43,18 @@ def candidate_keys(layout: Layout, hot: Path, keys: Iterable[VerifierKey]) -> li
 
 
 def _has_other_signer(folder: Path, own: Sequence[VerifierKey]) -> bool:
-    """Whether the log's first or last readable checkpoint is signed by a key that is none of these.
-
-    A log that changed its key shows it at one of its ends, as the old key signs no more after.
-    """
+    """Whether a checkpoint has a signature in the log's name by a key that is none of these."""
     known = {key.key_id for key in own}
-    found = folder.glob("checkpoint.*") if folder.is_dir() else ()
-    named = ((parse_checkpoint(path.name), path) for path in found)
-    sized = sorted((size, path) for size, path in named if size is not None)
-    for paths in (sized, reversed(sized)):
-        signed = next(filter(None, (_signers(path, own[0].name) for _, path in paths)), set())
-        if not signed <= known:
+    for path in folder.glob("checkpoint.*") if folder.is_dir() else ():
+        if parse_checkpoint(path.name) is None:
+            continue
+        try:
+            lines = parse_note(read_regular(path)).signatures
+        except (OSError, NoteInvalid):
+            continue  # what is wrong with it is told where it is judged
+        if any(line.name == own[0].name and line.key_id not in known for line in lines):
             return True
     return False
-
-
-def _signers(path: Path, name: str) -> set[bytes]:
-    """The ids of keys that sign in a log's name; what is wrong is told where it is judged."""
-    try:
-        lines = parse_note(read_regular(path)).signatures
-    except (OSError, NoteInvalid):
-        return set()
-    return {line.key_id for line in lines if line.name == name}
 
 
 def _connected(
