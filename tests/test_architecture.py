@@ -75,6 +75,7 @@ PURE: dict[str, set[str] | None] = {
                 "errors",
                 "extension",
                 "files",
+                "footers",
             ),
             *("frames", "layout", "merkle", "note", "period", "policy", "ranges", "receipt"),
             "tokens",

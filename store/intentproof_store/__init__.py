@@ -31,6 +31,7 @@ from .errors import (
 )
 from .events import EVENT_SCHEMA, event_columns
 from .finding import EventFinder
+from .footers import chunk_of
 from .identity import read_vkeys
 from .layout import Layout
 from .ledger import Ledger, LedgerStatus, TenantStatus
@@ -109,6 +110,7 @@ __all__ = [
     "cell",
     "check_growth",
     "check_standing",
+    "chunk_of",
     "cosign",
     "create_file",
     "document",

@@ -13,6 +13,7 @@ from .columns import BLOOM_COLUMNS, COLUMNS
 from .durable import sync_file
 from .errors import NoteInvalid
 from .files import read_regular
+from .footers import chunk_of
 from .layout import Layout, SegmentName, parse_date_folder, parse_segment_file
 from .note import SegmentNote, VerifierKey, open_note, parse_note, parse_segment_text
 from .rowgroups import GROUP_SCHEMA, row_groups, rows_a_group
@@ -223,7 +224,7 @@ def _index_bounds(metadata: Any) -> tuple[int, int] | None:
     """Smallest and largest log_index by the file's statistics."""
     lows, highs = [], []
     for at in range(metadata.num_row_groups):
-        column = metadata.row_group(at).column(0)
+        column = chunk_of(metadata, at, 0)
         statistics = column.statistics
         if column.path_in_schema != "log_index" or statistics is None or not statistics.has_min_max:
             return None

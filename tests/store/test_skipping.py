@@ -1,5 +1,7 @@
 """What `verify` says of statistics and bloom filters that would hide rows from a search."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +162,24 @@ def test_the_header_is_arrow_s(tmp_path: Path, size: int) -> None:
     offset, length = chunk.bloom_filter_offset, chunk.bloom_filter_length
     start, found = bitset_place(offset, length)
     assert path.read_bytes()[offset:start] == header(found)
+
+
+def mistyped(raw: bytes) -> Iterator[bytes]:
+    """A file with one of its columns' values said to be of a type that there is not, each in turn.
+
+    `15 .. 19` is how a column's metadata begins: the type, then the list of encodings.
+    """
+    footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    for found in re.finditer(rb"\x15[\x04\x0a\x0c]\x19[\x15\x25\x35\x45][\x00-\x12]", raw[footer:]):
+        at = footer + found.start() + 1
+        yield raw[:at] + bytes([raw[at] ^ 0x20]) + raw[at + 1 :]
+
+
+def test_values_of_no_type_end_no_process(tmp_path: Path, path: Path) -> None:
+    """Arrow would abort over the statistics of such a column: they are not asked for."""
+    files = list(mistyped(path.read_bytes()))
+    assert len(files) == len(COLUMNS)
+    for raw in files:
+        (tmp_path / "x.parquet").write_bytes(raw)
+        with pytest.raises(pa.ArrowInvalid, match="values in the column"):
+            told(tmp_path / "x.parquet", some_rows())

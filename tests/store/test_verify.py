@@ -29,6 +29,7 @@ from intentproof_store.segments import file_sha256, write_segment
 from intentproof_store.verify import Outcome, Report, VerifyRequest, verify_store
 
 from tests.store.support import add_event
+from tests.store.test_skipping import mistyped
 
 NOW_NS = 1_795_262_400_000_000_000
 EVENTS = 40
@@ -157,6 +158,14 @@ def test_a_flipped_byte_is_tampering_wherever_it_is(site: Site) -> None:
         assert site.verify().outcome is Outcome.TAMPERED, at
     path.write_bytes(raw)
     assert site.verify().outcome is Outcome.VERIFIED
+
+
+def test_a_column_of_no_type_is_tampering_and_ends_no_process(site: Site) -> None:
+    """Arrow aborts where it is asked for the statistics of such: neither judge nor reader does."""
+    raw = site.segment().read_bytes()
+    for altered_raw in mistyped(raw):
+        site.segment().write_bytes(altered_raw)
+        assert site.verify().outcome is Outcome.TAMPERED
 
 
 @pytest.mark.parametrize("cut", [1, 8, 500])

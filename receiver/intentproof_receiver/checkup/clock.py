@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+from intentproof_store import chunk_of
 from pyarrow import parquet
 
 from .finding import Finding
@@ -50,10 +51,9 @@ def _newest_segment(store: Path) -> float:
 def _received_ns(path: Path) -> int:
     try:
         footer = parquet.ParquetFile(path).metadata
-    except (OSError, pa.ArrowException):
+        column = footer.schema.names.index("received_ns") if footer.num_row_groups else -1
+        groups = range(footer.num_row_groups)
+        found = [chunk_of(footer, group, column).statistics for group in groups]
+    except (OSError, pa.ArrowException, ValueError):
         return 0  # `verify` is for what is damaged
-    column = footer.schema.names.index("received_ns") if footer.num_row_groups else -1
-    found = [
-        footer.row_group(group).column(column).statistics for group in range(footer.num_row_groups)
-    ]
     return max((one.max for one in found if one is not None and one.has_min_max), default=0)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ..bloom import BLOCK_BYTES, Blocks, block_numbers, header, may_hold, xxh64
 from ..columns import COLUMNS
+from ..footers import chunk_of
 
 _CREATOR = "parquet-cpp-arrow "  # of others' files, Arrow passes over some statistics
 _WORDS = BLOCK_BYTES // 4
@@ -56,10 +57,9 @@ class _RowGroup:
         self._nulls: dict[str, int] = {}
         self._filters: dict[str, Blocks] = {}
         self._seen_nulls = dict.fromkeys(COLUMNS, 0)
-        group = file.row_group(number)
-        self.rows_left = group.num_rows
+        self.rows_left = file.row_group(number).num_rows
         for at, name in enumerate(COLUMNS):
-            self._take(name, group.column(at), raw)
+            self._take(name, chunk_of(file, number, at), raw)
 
     def _take(self, name: str, chunk: pq.ColumnChunkMetaData, raw: bytes) -> None:
         if chunk.has_column_index or chunk.has_offset_index:
