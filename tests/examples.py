@@ -2,7 +2,8 @@
 
 import os
 
-_SHARE = 1 if os.environ.get("INTENTPROOF_TEST_THOROUGH") else 5
+THOROUGH = bool(os.environ.get("INTENTPROOF_TEST_THOROUGH"))
+_SHARE = 1 if THOROUGH else 5
 
 
 def examples(thorough: int) -> int:

@@ -8,6 +8,7 @@ from intentproof_store.verify.bundle_check import judge_bundle
 from intentproof_store.verify.bundle_trust import Trusted
 from intentproof_store.verify.report import Outcome
 
+from tests.examples import THOROUGH
 from tests.store.bundle_support import (
     VKEY,
     WRITER,
@@ -23,7 +24,7 @@ from tests.store.bundle_support import (
 
 SMALL = files_of(content(memory_log(0), indexes=(0,)))
 PROSE = ("README.txt", "report.html")
-SHARDS = 4
+SHARDS = 5  # no divisor of 8: each takes every bit of some bytes
 
 
 def accepts(raw: bytes) -> bool:
@@ -56,9 +57,13 @@ def test_no_end_of_the_compressed_file_can_be_cut_off_or_added() -> None:
     assert not any(accepts(raw + more) for more in (b"\0", b"\n", raw, raw[-40:]))
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", range(SHARDS if THOROUGH else 1))
 def test_no_bit_of_the_archive_can_be_flipped(shard: int) -> None:
-    """Of all archives that differ in one bit, padding and headers included, none is accepted."""
+    """Of archives, not compressed, that differ in one bit, padding and headers included, none.
+
+    One in five is tried, and all of them at night: the bundle itself, and all that is evidence in
+    it, is tried bit by bit in the tests around this one.
+    """
     raw = plain(SMALL)
     bits = range(shard, 8 * len(raw), SHARDS)
     assert [bit for bit in bits if accepts(flipped(raw, bit))] == []

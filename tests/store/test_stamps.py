@@ -28,7 +28,7 @@ from intentproof_store.verify.notes import SignedSizes
 from intentproof_store.verify.report import LogReport
 from intentproof_store.verify.stamps import TokenJudge, read_stamps
 
-from tests.examples import examples
+from tests.examples import THOROUGH, examples
 from tests.store.support import REPOSITORY, TENANT, Place, append, events, place
 from tests.tsa import Authority, authority, needs_openssl, note_in
 
@@ -337,9 +337,9 @@ def judged(here: Place) -> Judged:
 
 
 def flipped(raw: bytes) -> "list[bytes]":
-    """The bytes with each single bit turned over, and cut off at each byte."""
+    """The bytes with single bits turned over (one in three, at night each), or cut off anywhere."""
     made = []
-    for bit in range(len(raw) * 8):
+    for bit in range(0, len(raw) * 8, 1 if THOROUGH else 3):
         changed = bytearray(raw)
         changed[bit // 8] ^= 1 << bit % 8
         made.append(bytes(changed))
@@ -347,7 +347,7 @@ def flipped(raw: bytes) -> "list[bytes]":
 
 
 def test_every_bit_counts(here: Place, tsa: Authority, judged: Judged) -> None:
-    """No single bit of a proof or a token may turn, and no byte be cut off: 0 are accepted."""
+    """No bit of a proof or a token may turn, and no byte be cut off: 0 are accepted."""
     stamp(here, tsa)
     (path,) = files(here)
     assert len(judged(tsa).stamps or ()) == 1
