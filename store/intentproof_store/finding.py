@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from .bloom import BLOCK_BYTES, Hashes, bitset_place, block_numbers, may_hold, xxh64
 from .columns import COLUMNS
 from .errors import StoreMissing
-from .footers import chunk_of
 from .hotread import HotReader, unsealed
 from .identity import read_hot_key, trusted_keys
 from .layout import Layout, check_tenant
@@ -134,7 +133,7 @@ def _filters(path: Path) -> _Filters | None:
     metadata = pq.read_metadata(path)
     filters = []
     for at in range(metadata.num_row_groups):
-        column = chunk_of(metadata, at, COLUMNS.index("event_id"))
+        column = metadata.row_group(at).column(COLUMNS.index("event_id"))
         offset, length = column.bloom_filter_offset, column.bloom_filter_length
         if offset is None or not length:
             return None

@@ -59,11 +59,7 @@ def test_no_end_of_the_compressed_file_can_be_cut_off_or_added() -> None:
 
 @pytest.mark.parametrize("shard", range(SHARDS if THOROUGH else 1))
 def test_no_bit_of_the_archive_can_be_flipped(shard: int) -> None:
-    """Of archives, not compressed, that differ in one bit, padding and headers included, none.
-
-    One in five is tried, and all of them at night: the bundle itself, and all that is evidence in
-    it, is tried bit by bit in the tests around this one.
-    """
+    """Of archives that differ in one bit, one in five is tried, at night all: none is accepted."""
     raw = plain(SMALL)
     bits = range(shard, 8 * len(raw), SHARDS)
     assert [bit for bit in bits if accepts(flipped(raw, bit))] == []

@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from intentproof_store.anchors import anchor_name
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from intentproof_store.anchors import anchor_name, anchor_origin, make_anchor
 from intentproof_store.errors import HomeInvalid, StampInvalid, StampUntrusted
 from intentproof_store.identity import load_identity, trusted_keys
 from intentproof_store.layout import parse_anchor, token_name
 from intentproof_store.note import Checkpoint, read_checkpoint, sign_note
 from intentproof_store.stamping import Kept, Stamping, Unstamped, last_stamp
-from intentproof_store.tokens import check_token, read_authorities, verify_token
+from intentproof_store.tokens import (
+    check_token,
+    read_authorities,
+    request_token,
+    verify_token,
+)
 from intentproof_store.verify import Outcome, Report, VerifyRequest, verify_store
 from intentproof_store.verify.command import register as register_verify
 from intentproof_store.verify.notes import SignedSizes
@@ -702,3 +708,23 @@ def test_stamps_an_hour_apart_leave_room_for_clocks(tmp_path: Path, tsa: Authori
     with where.ledger(lambda: time.time_ns() - HOUR_NS // 2) as ledger:
         append(ledger, events(2, 4))
     assert verify(where, tsa).outcome is Outcome.VERIFIED
+
+
+def test_an_old_checkpoint_that_a_thief_had_stamped_accuses_nobody(
+    here: Place, tsa: Authority
+) -> None:
+    """Without the log's key a stamp can be made of any checkpoint, and later leaves are not old."""
+    old = (here.log() / "checkpoint").read_bytes()
+    with here.ledger(lambda: time.time_ns() - 2 * HOUR_NS) as ledger:
+        append(ledger, events(20, 22))
+    key = Ed25519PrivateKey.generate()
+    origin = anchor_origin(LOG_NAME, here.writer, bytes(8))
+    (anchored,) = make_anchor([old], [bytes(32)], origin=origin, key=key)
+    token = tsa.answer(request_token(anchored.anchor).query)
+    path = here.log() / anchor_name(read_checkpoint(old).size, token)
+    path.write_bytes(anchored.encode())
+    token_of(path).write_bytes(token)
+    stamp(here, tsa)
+    report = verify(here, tsa)
+    assert len(report.logs[0].stamps or ()) == 2
+    assert (report.outcome, codes(report)) == (Outcome.VERIFIED, set())

@@ -25,7 +25,7 @@ SECOND_NS = 10**9
 TIME_S = 1_795_262_400
 
 seconds = st.integers(0, 100)
-moments = st.lists(st.builds(Moment, st.integers(0, 12), seconds, seconds), min_size=1)
+moments = st.lists(st.builds(Moment, st.integers(0, 12), st.none() | seconds, seconds), min_size=1)
 
 
 @settings(max_examples=examples(200), deadline=None)
@@ -37,7 +37,9 @@ def test_every_moment_counts(moments: list[Moment], received: list[int]) -> None
         index
         for index, at_s in enumerate(received)
         if any(
-            at_s < each.earliest_s if each.size <= index else at_s > each.latest_s
+            each.earliest_s is not None and at_s < each.earliest_s
+            if each.size <= index
+            else at_s > each.latest_s
             for each in moments
         )
     ]
@@ -63,11 +65,24 @@ def test_witnesses_and_stamps_together() -> None:
     )
     unmet = replace(met, times={}, is_met=False, witnessed_at=None, missing=("w1",))
     signed.judgements = {5: met, 3: unmet}
-    found = windows_of(signed, [StampedTime(4, TIME_S - 10, "anchor.4")])
+    found = windows_of(signed, [StampedTime(4, TIME_S - 10, "anchor.4", by_log=True)])
     assert found is not None
     assert found.bounds_s(3) == (None, TIME_S + 290)
     assert found.bounds_s(4) == (TIME_S - 3_610, TIME_S + 300)
     assert found.bounds_s(5) == (TIME_S - 300, None)
+
+
+def test_a_stamp_that_somebody_else_asked_for_bounds_nothing_above_it() -> None:
+    """Who holds the disk can have an old checkpoint stamped today, and an old anchor, too."""
+    own = StampedTime(4, TIME_S, "anchor.4", by_log=True)
+    again = StampedTime(4, TIME_S + 90_000, "anchor.4.again", by_log=True)
+    others = StampedTime(4, TIME_S - 90_000, "anchor.4.others")
+    found = windows_of(SignedSizes(), [again, others, own])
+    assert found is not None
+    assert found.bounds_s(4) == (TIME_S - 3_600, None)
+    alone = windows_of(SignedSizes(), [others])
+    assert alone is not None
+    assert (alone.bounds_s(4), alone.bounds_s(3)) == ((None, None), (None, TIME_S - 89_700))
 
 
 @pytest.mark.parametrize("seconds", [2**63 // SECOND_NS, 2**63])

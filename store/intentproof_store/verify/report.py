@@ -132,11 +132,16 @@ class WitnessedReport:
 
 @dataclass(frozen=True)
 class StampedTime:
-    """A time stamp that holds: the first `size` leaves existed before `seconds` (Unix, UTC)."""
+    """A time stamp that holds: the first `size` leaves existed before `seconds` (Unix, UTC).
+
+    `by_log`: who asked for it signed so with the log's key. Anybody can have an old checkpoint
+    stamped today; the log's own receiver has only its newest.
+    """
 
     size: int
     seconds: int
     file: str
+    by_log: bool = False
 
 
 @dataclass

@@ -20,7 +20,7 @@ from ..anchors import Anchored, anchor_name, decode_anchored, verify_anchored
 from ..errors import NoteInvalid, StampInvalid, StampUntrusted
 from ..files import read_regular
 from ..layout import parse_anchor, token_name
-from ..note import Checkpoint, VerifierKey
+from ..note import Checkpoint, VerifierKey, open_note, read_checkpoint
 from ..tokens import Authorities, check_token, verify_token
 from .notes import SignedSizes, add_checkpoint, own_checkpoint
 from .report import LogReport, Problem, StampedTime
@@ -134,8 +134,18 @@ def judge_kept(
     except (StampInvalid, NoteInvalid) as error:
         report.problems.append(Problem("stamp_invalid", str(error), kept.file))
     else:
-        return StampedTime(checkpoint.size, seconds, kept.file)
+        return StampedTime(checkpoint.size, seconds, kept.file, _is_by(own, anchored.anchor))
     return None
+
+
+def _is_by(own: Sequence[VerifierKey], anchor: bytes) -> bool:
+    """Whether one of the log's keys signed the anchor, under the anchor's own name."""
+    name = read_checkpoint(anchor).origin.rpartition("/")[0]
+    try:
+        open_note(anchor, [VerifierKey(name, key.key) for key in own])
+    except NoteInvalid:
+        return False
+    return True
 
 
 def _read(kept: Kept, report: LogReport, own: Sequence[VerifierKey]) -> tuple[Anchored, Checkpoint]:

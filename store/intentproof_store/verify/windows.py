@@ -3,11 +3,13 @@
 A leaf above checkpoint n came after it was signed, and a leaf below it existed when it was cosigned
 or stamped. So `received_ns` lies between the times of the checkpoint before and of the one that
 covers it. The tolerance is for clocks that differ, and for what lies between signing and the time:
-a receiver sends witnesses no checkpoint that lags more than two minutes behind its log. Stamps come
-once an hour, and by less than that they cannot tell what is back-dated.
+a receiver has no checkpoint cosigned or stamped that lags more than two minutes behind its log.
+Stamps come once an hour, and by less than that they cannot tell what is back-dated. Of two stamps
+of a checkpoint the earlier counts, and that leaves above one are later only where the log's own key
+asked for it: anybody can have an old checkpoint stamped today.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +22,7 @@ from .report import Problem, StampedTime
 
 TOLERANCE_SECONDS = 300
 _STAMP_LAG_SECONDS = 3_600
+_NEVER_S = -(2**33)  # int64 nanoseconds: the year 1697, before every event
 _SECOND_NS = 10**9
 _TIME_S_MAX = (2**63 - 1) // _SECOND_NS - TOLERANCE_SECONDS  # int64 nanoseconds: the year 2262
 _TOLD_MAX = 20  # of one segment: a clock that was wrong contradicts every row
@@ -29,11 +32,12 @@ _TOLD_MAX = 20  # of one segment: a clock that was wrong contradicts every row
 class Moment:
     """Others vouch that a checkpoint of `size` leaves existed: when, in Unix seconds.
 
-    Leaves above it are not from before `earliest_s`, leaves under it not from after `latest_s`.
+    Leaves above it are not from before `earliest_s`, where that is known, leaves under it not from
+    after `latest_s`.
     """
 
     size: int
-    earliest_s: int
+    earliest_s: int | None
     latest_s: int
 
 
@@ -47,7 +51,8 @@ class Windows:
         """Earliest and latest second at which leaf `index` may have been received."""
         before = [each.earliest_s for each in self.moments if each.size <= index]
         after = [each.latest_s for each in self.moments if each.size > index]
-        return max(before, default=None), min(after, default=None)
+        known = [each for each in before if each is not None]
+        return max(known, default=None), min(after, default=None)
 
 
 class Pieces(Protocol):
@@ -63,12 +68,18 @@ def windows_of(signed: SignedSizes, stamps: Sequence[StampedTime]) -> Windows | 
         for size, found in (signed.judgements or {}).items()
         if found.witnessed_at is not None
     ]
-    moments += [
-        Moment(each.size, each.seconds - _STAMP_LAG_SECONDS, each.seconds + TOLERANCE_SECONDS)
-        for each in stamps
-    ]
+    moments += _stamped(stamps)
     known = [each for each in moments if each.latest_s <= _TIME_S_MAX]
     return Windows(tuple(sorted(known, key=lambda each: each.size))) if known else None
+
+
+def _stamped(stamps: Sequence[StampedTime]) -> Iterator[Moment]:
+    first: dict[int, StampedTime] = {}
+    for each in sorted(stamps, key=lambda each: (not each.by_log, each.seconds)):
+        first.setdefault(each.size, each)
+    for size, each in first.items():
+        earliest_s = each.seconds - _STAMP_LAG_SECONDS if each.by_log else None
+        yield Moment(size, earliest_s, each.seconds + TOLERANCE_SECONDS)
 
 
 def check_windows(report: Pieces, windows: Windows | None, rows: pa.RecordBatch, file: str) -> None:
@@ -81,7 +92,11 @@ def check_windows(report: Pieces, windows: Windows | None, rows: pa.RecordBatch,
         return
     places, moments = indexes.to_numpy(), received.to_numpy()
     sizes, earliest_s, latest_s = np.array(
-        [(each.size, each.earliest_s, each.latest_s) for each in windows.moments], np.int64
+        [
+            (each.size, _NEVER_S if each.earliest_s is None else each.earliest_s, each.latest_s)
+            for each in windows.moments
+        ],
+        np.int64,
     ).T
     at = np.searchsorted(sizes, places, side="right")
     limits = np.iinfo(np.int64)
