@@ -282,7 +282,7 @@ def _hashes(batch: pa.RecordBatch) -> bytes:
     return b"".join(map(leaf_hash, batch.column("leaf").to_pylist()))
 
 
-def _place_of_end(leaves: Sequence[FrameRef | bytes], frames: Sequence[FrameRef]) -> int | None:
+def _place_of_end(leaves: tuple[FrameRef | bytes, ...], frames: tuple[FrameRef, ...]) -> int | None:
     """From which of the frames on `leaves` are, None where they are more than frames' end."""
     place = len(frames) - len(leaves)
-    return place if place >= 0 and tuple(leaves) == tuple(frames[place:]) else None
+    return place if place >= 0 and leaves == frames[place:] else None

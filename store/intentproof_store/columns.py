@@ -45,6 +45,11 @@ SEGMENT_SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SEGMENT_SCHEMA.names)
+# What each half of an event is in; what every event has stands first. Beside it, `<half>_salt`.
+HALVES = {
+    "context": ("intent", "correlation_id", "attributes", "service_name"),
+    "payload": ("inputs", "output", "error"),
+}
 BLOOM_COLUMNS = ("trace_id", "event_id", "correlation_id")
 ROW_GROUP_ROWS = 20_000
 ROW_GROUP_BYTES = 64 << 20

@@ -25,7 +25,7 @@ from intentproof_schemas import (
     VERSION,
 )
 
-from .columns import COLUMNS, SEGMENT_SCHEMA
+from .columns import COLUMNS, HALVES, SEGMENT_SCHEMA
 from .onereading import reads_one_way
 from .textcolumns import Piece, ends_of, joined, json_piece, number_piece, optional, plain_piece
 
@@ -37,11 +37,6 @@ _REQUIRED = (
     *(name for name, needed in EVENT_MEMBERS if needed and name in COLUMNS),
     *("started_at", "completed_at", "received_at", "duration_ms", "leaf"),
 )
-# Of each half: what every event has, and what it has besides.
-_HALVES = {
-    "context": ("intent", ("correlation_id", "attributes", "service_name")),
-    "payload": ("inputs", ("output", "error")),
-}
 _IS_HEX = np.isin(np.arange(256), np.frombuffer(b"0123456789abcdef", np.uint8))
 
 
@@ -50,10 +45,10 @@ def unvouched_rows(batch: pa.RecordBatch, *, tenant: str, writer: str) -> list[i
     if batch.schema.names[: len(COLUMNS)] != list(COLUMNS):
         return list(range(batch.num_rows))
     plain = _plain(batch, writer)
-    halves = {half: _mask(batch.column(f"{half}_salt").is_valid()) for half in _HALVES}
+    halves = {half: _mask(batch.column(f"{half}_salt").is_valid()) for half in HALVES}
     vouched = np.zeros(batch.num_rows, bool)
-    for has in product((True, False), repeat=len(_HALVES)):  # rows that have the same halves
-        left = dict(zip(_HALVES, has, strict=True))
+    for has in product((True, False), repeat=len(HALVES)):  # rows that have the same halves
+        left = dict(zip(HALVES, has, strict=True))
         alike = plain & np.all([halves[half] == there for half, there in left.items()], axis=0)
         places = np.flatnonzero(alike)
         if len(places):
@@ -81,7 +76,7 @@ def _plain(batch: pa.RecordBatch, writer: str) -> Mask:
             empty = ends[1:] == ends[:-1]
             if np.count_nonzero(empty) != column.null_count:
                 plain &= ~(empty & _mask(column.is_valid()))
-    for half, (needed, others) in _HALVES.items():
+    for half, (needed, *others) in HALVES.items():
         salts = batch.column(f"{half}_salt")
         salted = np.diff(ends_of(salts)) == SALT_BYTES
         if salts.null_count or not salted.all() or batch.column(needed).null_count:

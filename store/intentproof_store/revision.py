@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from intentproof_schemas import EVENT_KINDS
 
-from .columns import SEGMENT_SCHEMA
+from .columns import HALVES, SEGMENT_SCHEMA
 from .durable import make_folder, move_into_place
 from .errors import StoreError
 from .files import read_regular
@@ -27,11 +27,8 @@ from .segment_notes import put_segment_note
 from .segments import Segment, write_segment
 
 CONTEXT, PAYLOAD, ALL = "context", "payload", "all"
-HALVES: dict[str, tuple[str, ...]] = {
-    CONTEXT: ("intent", "correlation_id", "attributes", "service_name", "context_salt"),
-    PAYLOAD: ("inputs", "output", "error", "payload_salt"),
-}
-HALVES[ALL] = (*HALVES[CONTEXT], *HALVES[PAYLOAD])
+_MEMBERS = {half: (*columns, f"{half}_salt") for half, columns in HALVES.items()}
+_MEMBERS[ALL] = (*_MEMBERS[CONTEXT], *_MEMBERS[PAYLOAD])
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ def _truths(column: pa.ChunkedArray) -> Array:
 
 def _without(rows: pa.Table, gone: Array, members: str) -> pa.Table:
     mask = pa.array(gone)
-    for name in HALVES[members]:
+    for name in _MEMBERS[members]:
         at = rows.schema.get_field_index(name)
         kind = rows.schema.field(name).type
         kept = [

@@ -32,6 +32,7 @@ from intentproof_schemas import (
     read_leaf,
 )
 
+from .columns import HALVES
 from .fastcheck import unvouched_rows
 from .fromrow import event_of_row
 from .merkle import leaf_hashes
@@ -64,9 +65,7 @@ _NUMBER_KEYS = (
 )
 _LEAF_KEYS = frozenset((*_TEXT_KEYS, *_NUMBER_KEYS, "v", "tenant", "context", "payload"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-HALVES = ("context", "payload")
-_CONTEXT_COLUMNS = ("intent", "correlation_id", "attributes", "service_name")
-_PAYLOAD_COLUMNS = ("inputs", "output", "error")
+_CONTEXT_COLUMNS, _PAYLOAD_COLUMNS = HALVES["context"], HALVES["payload"]
 
 
 @dataclass(frozen=True)

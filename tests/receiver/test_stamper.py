@@ -227,8 +227,8 @@ class Steps:
 
 class _Wanted:
     logs = tuple(
-        (Checkpoint(f"log.example/acme/{writer}", 9, bytes(32)), None)
-        for writer in ("w-00000000", "w-11111111")  # the one that ended is as long as it was
+        (Checkpoint(f"log.example/acme/{writer}", size, bytes(32)), None)
+        for writer, size in (("w-00000000", 3), ("w-11111111", 9))  # the first has ended
     )
 
     class request:  # noqa: N801 - as the field is named

@@ -25,7 +25,7 @@ from tests.store.bundle_support import (
     packed,
     story,
 )
-from tests.store.reader_support import Clock, Site
+from tests.store.reader_support import Clock, Site, event
 from tests.tsa import Authority, authority, needs_openssl
 
 pytestmark = needs_openssl
@@ -223,6 +223,26 @@ def test_two_histories_of_one_key(site: Site, run: Run, tsa: Authority, tmp_path
     stem = f"logs/{folder(site).name}"
     for name in (proof.name, token_name(proof.name)):
         files[f"{stem}/{name}"] = (folder(site) / name).read_bytes()
+    left_out = opened(exported(run, tmp_path / "c.tar.zst", "--trace", TRACE))
+    assert not any("/anchor." in name for name in left_out), "no verifier would take it"
     file = tmp_path / "forked.tar.zst"
     file.write_bytes(packed(rebuilt(files)))
     assert judged(run, site, file)[:2] == (2, "fork")
+
+
+def test_a_stamp_of_a_checkpoint_that_is_not_here(
+    site: Site, run: Run, tsa: Authority, tmp_path: Path
+) -> None:
+    """A stamp that holds, and is of another checkpoint of the log, says nothing of these."""
+    stamp(site, tsa)
+    (old,) = stamps(site)
+    site.keep([event(20)], clock=time.time_ns)
+    stamp(site, tsa)
+    files = opened(exported(run, tmp_path / "b.tar.zst", "--trace", TRACE))
+    stem = f"logs/{folder(site).name}"
+    assert f"{stem}/{old.name}" not in files
+    for name in (old.name, token_name(old.name)):
+        files[f"{stem}/{name}"] = (folder(site) / name).read_bytes()
+    file = tmp_path / "more.tar.zst"
+    file.write_bytes(packed(rebuilt(files)))
+    assert judged(run, site, file, "--tsa", tsa.roots) == (2, "tampered", {"stamp_invalid"})

@@ -119,3 +119,14 @@ def test_memory_is_bounded() -> None:
         taken += more
     assert len(taken) == 4_095 + 64
     assert not holes.is_due(0.0, 1.0)
+
+
+def test_late_numbers_split_a_hole_into_no_more_than_are_kept() -> None:
+    """Of a stream the newest 64 holes are kept, also where late numbers make many of one."""
+    holes = Holes()
+    holes.see(numbers(1, 1_000), 0.0)
+    holes.see(numbers(*range(3, 1_000, 2)), 1.0)
+    found = []
+    while part := holes.take(0.0, 2.0):
+        found += [(each["first"], each["last"]) for each in part]
+    assert found == [(number, number) for number in range(872, 999, 2)]

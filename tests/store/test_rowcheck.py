@@ -391,3 +391,12 @@ def test_a_column_altered_alike_in_all_rows_is_reported(column: str) -> None:
 def test_a_batch_without_rows_has_no_problem() -> None:
     """No rows, nothing to report."""
     assert fast([]) == {}
+
+
+@pytest.mark.parametrize("digits", ["g" * 64, "A" * 64, "0" * 63, "0" * 63 + '"'])
+def test_the_commitment_to_an_erased_half_is_one(digits: str) -> None:
+    """What nobody can recompute any more is still 64 lower-case hex digits."""
+    row = ROWS[len(ROWS) - 2]
+    leaf = read_leaf(row["leaf"]) | {"payload": f"sha256:{digits}"}
+    altered = row | {"leaf": leaf_bytes(leaf)}
+    assert unvouched_rows(as_batch([altered]), tenant=TENANT, writer=WRITER) == [0]

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from intentproof_store.note import Checkpoint
 from intentproof_store.policy import Judgement
 from intentproof_store.verify.leaves import LeavesReport
-from intentproof_store.verify.notes import SignedSizes
 from intentproof_store.verify.report import StampedTime
 from intentproof_store.verify.windows import (
     Moment,
@@ -58,14 +57,13 @@ def test_every_moment_counts(moments: list[Moment], received: list[int]) -> None
 
 def test_witnesses_and_stamps_together() -> None:
     """A cosignature is close to its checkpoint, a stamp may come an hour later."""
-    signed = SignedSizes()
     of = Checkpoint("log.example/acme/w-00000000", 5, bytes(32))
     met = Judgement(
         of, {"w1": TIME_S}, is_met=True, witnessed_at=TIME_S, missing=(), unsupported=()
     )
     unmet = replace(met, times={}, is_met=False, witnessed_at=None, missing=("w1",))
-    signed.judgements = {5: met, 3: unmet}
-    found = windows_of(signed, [StampedTime(4, TIME_S - 10, "anchor.4", by_log=True)])
+    judged = {5: met, 3: unmet}
+    found = windows_of(judged, [StampedTime(4, TIME_S - 10, "anchor.4", by_log=True)])
     assert found is not None
     assert found.bounds_s(3) == (None, TIME_S + 290)
     assert found.bounds_s(4) == (TIME_S - 3_610, TIME_S + 300)
@@ -77,10 +75,10 @@ def test_a_stamp_that_somebody_else_asked_for_bounds_nothing_above_it() -> None:
     own = StampedTime(4, TIME_S, "anchor.4", by_log=True)
     again = StampedTime(4, TIME_S + 90_000, "anchor.4.again", by_log=True)
     others = StampedTime(4, TIME_S - 90_000, "anchor.4.others")
-    found = windows_of(SignedSizes(), [again, others, own])
+    found = windows_of({}, [again, others, own])
     assert found is not None
     assert found.bounds_s(4) == (TIME_S - 3_600, None)
-    alone = windows_of(SignedSizes(), [others])
+    alone = windows_of({}, [others])
     assert alone is not None
     assert (alone.bounds_s(4), alone.bounds_s(3)) == ((None, None), (None, TIME_S - 89_700))
 
@@ -88,5 +86,5 @@ def test_a_stamp_that_somebody_else_asked_for_bounds_nothing_above_it() -> None:
 @pytest.mark.parametrize("seconds", [2**63 // SECOND_NS, 2**63])
 def test_times_beyond_the_year_2262_are_none(seconds: int) -> None:
     """Leaves tell nanoseconds in 64 bits: of such a time nothing follows."""
-    assert windows_of(SignedSizes(), [StampedTime(4, seconds, "anchor.4")]) is None
-    assert windows_of(SignedSizes(), []) is None
+    assert windows_of({}, [StampedTime(4, seconds, "anchor.4")]) is None
+    assert windows_of({}, []) is None

@@ -13,7 +13,6 @@ from ..note import Checkpoint, VerifierKey, open_checkpoint
 from ..policy import Judgement, Policy, judge_checkpoint
 from ..receipt import Proved
 from ..tokens import Authorities
-from .notes import SignedSizes
 from .report import LogReport, Problem, StampedTime, WitnessedReport
 from .windows import check_moment, windows_of
 
@@ -56,7 +55,7 @@ def trusted_size(
     report.problems += _contradictions(log, held, signed)
     if report.problems and own and len(signed) < len(log.checkpoints):  # (2)
         return 0
-    judged = SignedSizes()
+    judged: dict[int, Judgement] = {}
     size = 0
     if trusted.policy is not None:  # (3)
         size = _witnessed_size(log, trusted.policy, own, judged, report) if own else 0
@@ -104,7 +103,7 @@ def _witnessed_size(
     log: Log,
     policy: Policy,
     own: Sequence[VerifierKey],
-    judged: SignedSizes,
+    judged: dict[int, Judgement],
     report: LogReport,
 ) -> int:
     """How far the log is witnessed; what was judged of each checkpoint goes into `judged`."""
@@ -117,7 +116,7 @@ def _witnessed_size(
             report.problems.append(problem)
             return 0
     met = [each for each in judgements if each.is_met]
-    judged.judgements = {each.checkpoint.size: each for each in met}
+    judged |= {each.checkpoint.size: each for each in met}
     size = met[-1].checkpoint.size if met else 0
     if size < log.newest.size:
         words = f"the checkpoint over {log.newest.size} leaves is {judgements[-1].why_not()}"

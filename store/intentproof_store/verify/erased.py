@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from ..columns import HALVES
 from ..ranges import Array, Ranges
-from ..rowcheck import HALVES
 from .leaves import LeavesReport
 from .report import LogReport, Problem
 

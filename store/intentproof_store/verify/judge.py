@@ -59,7 +59,8 @@ def verify_store(request: VerifyRequest, progress: Progress | None = None) -> Re
         logs_of_tenant = _logs_of(layout, request, trust, tenant)
         signed = {log.writer: _signed(layout, log, trust, request) for log in logs_of_tenant}
         windows = {
-            log.writer: windows_of(signed[log.writer], log.stamps or ()) for log in logs_of_tenant
+            log.writer: windows_of(signed[log.writer].judgements or {}, log.stamps or ())
+            for log in logs_of_tenant
         }
         hot = {log.writer: _hot(request, log, trust, windows[log.writer]) for log in logs_of_tenant}
         tasks = _tasks(layout, tenant, trust, logs_of_tenant)

@@ -7,8 +7,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..columns import HALVES
 from ..merkle import HASH_BYTES
-from ..rowcheck import HALVES, BatchReport
+from ..rowcheck import BatchReport
 from .event_ids import Marker, OrderedMarks, Words
 from .life import LIFE_KINDS, Array, LifeLeaf, Run, life_leaf, runs_of
 from .report import Problem

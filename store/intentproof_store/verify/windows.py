@@ -9,22 +9,24 @@ of a checkpoint the earlier counts, and that leaves above one are later only whe
 asked for it: anybody can have an old checkpoint stamped today.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 from intentproof_schemas import microseconds, timestamp
 
-from .notes import SignedSizes
+from ..policy import Judgement
+from ..ranges import Array
 from .report import Problem, StampedTime
 
 TOLERANCE_SECONDS = 300
 _STAMP_LAG_SECONDS = 3_600
-_NEVER_S = -(2**33)  # int64 nanoseconds: the year 1697, before every event
 _SECOND_NS = 10**9
 _TIME_S_MAX = (2**63 - 1) // _SECOND_NS - TOLERANCE_SECONDS  # int64 nanoseconds: the year 2262
+_LIMITS = np.iinfo(np.int64)
 _TOLD_MAX = 20  # of one segment: a clock that was wrong contradicts every row
 
 
@@ -49,10 +51,34 @@ class Windows:
 
     def bounds_s(self, index: int) -> tuple[int | None, int | None]:
         """Earliest and latest second at which leaf `index` may have been received."""
-        before = [each.earliest_s for each in self.moments if each.size <= index]
-        after = [each.latest_s for each in self.moments if each.size > index]
-        known = [each for each in before if each is not None]
-        return max(known, default=None), min(after, default=None)
+        earliest, latest = (int(each[0]) for each in self.bounds_ns(np.array([index])))
+        return (
+            None if earliest == _LIMITS.min else earliest // _SECOND_NS,
+            None if latest == _LIMITS.max else latest // _SECOND_NS,
+        )
+
+    def bounds_ns(self, indexes: Array) -> tuple[Array, Array]:
+        """The same of many leaves, in nanoseconds; the ends of int64 where nothing is known."""
+        sizes, earliest, latest = self._table
+        at = np.searchsorted(sizes, indexes, side="right")
+        return earliest[at], latest[at]
+
+    @cached_property
+    def _table(self) -> tuple[Array, Array, Array]:
+        """Sizes, and the bounds of leaves below the first, from there to the next, and so on.
+
+        Made once: a log may have a moment for each minute of years.
+        """
+        sizes = np.array([each.size for each in self.moments], np.int64)
+        earliest = [
+            _LIMITS.min if each.earliest_s is None else each.earliest_s * _SECOND_NS
+            for each in self.moments
+        ]
+        latest = [each.latest_s * _SECOND_NS for each in self.moments]
+        # The last of the moments below a leaf may be less strict than one before it, and so above.
+        after = np.maximum.accumulate(np.array([_LIMITS.min, *earliest], np.int64))
+        before = np.minimum.accumulate(np.array([_LIMITS.max, *reversed(latest)], np.int64))
+        return sizes, after, before[::-1]
 
 
 class Pieces(Protocol):
@@ -61,11 +87,16 @@ class Pieces(Protocol):
     problems: list[Problem]
 
 
-def windows_of(signed: SignedSizes, stamps: Sequence[StampedTime]) -> Windows | None:
-    """The windows of a log by witnesses and by time stamps, None where none gave a time."""
+def windows_of(
+    judgements: Mapping[int, Judgement], stamps: Sequence[StampedTime]
+) -> Windows | None:
+    """The windows of a log by witnesses and by time stamps, None where none gave a time.
+
+    `judgements` are of its checkpoints, by size.
+    """
     moments = [
         Moment(size, found.witnessed_at - TOLERANCE_SECONDS, found.witnessed_at + TOLERANCE_SECONDS)
-        for size, found in (signed.judgements or {}).items()
+        for size, found in judgements.items()
         if found.witnessed_at is not None
     ]
     moments += _stamped(stamps)
@@ -91,20 +122,7 @@ def check_windows(report: Pieces, windows: Windows | None, rows: pa.RecordBatch,
     if windows is None or not rows.num_rows or indexes.null_count or received.null_count:
         return
     places, moments = indexes.to_numpy(), received.to_numpy()
-    sizes, earliest_s, latest_s = np.array(
-        [
-            (each.size, _NEVER_S if each.earliest_s is None else each.earliest_s, each.latest_s)
-            for each in windows.moments
-        ],
-        np.int64,
-    ).T
-    at = np.searchsorted(sizes, places, side="right")
-    limits = np.iinfo(np.int64)
-    # The last of the moments below a leaf may be less strict than one before it, and so above.
-    after = np.maximum.accumulate(earliest_s * _SECOND_NS)
-    before = np.minimum.accumulate(latest_s[::-1] * _SECOND_NS)[::-1]
-    earliest = np.concatenate(([limits.min], after))[at]
-    latest = np.concatenate((before, [limits.max]))[at]
+    earliest, latest = windows.bounds_ns(places)
     outside = np.flatnonzero((moments < earliest) | (moments > latest))
     told = sum(problem.code == "outside_window" for problem in report.problems)
     for row in outside[: max(0, _TOLD_MAX - told)].tolist():
